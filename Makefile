@@ -1,0 +1,65 @@
+# `make run` and `make test` are all a newcomer needs: each sets up what it uses, on a machine that has a Python and make.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+PYTHONS := >=3.11,<3.14
+# uv from the machine where there is one, else a pinned one inside .venv.
+UV = $$(command -v uv || echo $(VENV)/uv/bin/uv)
+COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --quiet
+export UV_LINK_MODE ?= copy
+
+.PHONY: help run test check bench openapi lock embedded clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run  ## start the sidecar with ./config on 127.0.0.1:8765
+	@SIDECAR_CONFIG_DIR="$${SIDECAR_CONFIG_DIR:-config}" $(BIN)/llm-sidecar serve
+
+test: $(VENV)/.dev  ## run the tests
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+check: $(VENV)/.dev  ## formatter, linter, types, layers, openapi.json
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/llm-sidecar openapi | diff -u openapi.json - || { echo "openapi.json is out of date: make openapi"; exit 1; }
+
+bench: $(VENV)/.dev  ## measure, and print tables (docs/benchmarks.md keeps the ones we quote)
+	@for f in bench/[a-z]*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+openapi: $(VENV)/.dev  ## write openapi.json from the code
+	@$(BIN)/llm-sidecar openapi > openapi.json.new && mv openapi.json.new openapi.json
+
+embedded: $(VENV)/.run  ## add llama.cpp, so that GGUF files answer in-process
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps --only-binary :all: -r requirements-embedded.lock
+
+lock:  ## renew the lock files from pyproject.toml
+	@$(UV) $(COMPILE) -o requirements.lock
+	@$(UV) $(COMPILE) --extra embedded --group dev -c requirements.lock -o requirements-dev.lock
+	@echo 'xllamacpp==2026.10.11549' | $(UV) pip compile - --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --no-annotate -o requirements-embedded.lock
+
+clean:  ## remove what the targets made
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@command -v uv >/dev/null 2>&1 || [ -x $(VENV)/uv/bin/uv ] || { echo "setting up: uv"; \
+		python3 -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHONS)' $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	@[ -e $(VENV)/.dev ] || { echo "setting up: packages"; \
+		$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock; }
+	@[ -e $(VENV)/.dev ] || $(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "setting up: packages for development"
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements-dev.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@ $(VENV)/.run

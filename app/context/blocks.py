@@ -1,0 +1,104 @@
+"""A block: one piece of context with a kind, a priority and a token cost. And `Material`: what a request offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+
+class Priority(IntEnum):
+    """1 is never trimmed, 2 is trimmed last, 3 first."""
+
+    NEVER_TRIM = 1
+    TRIM_LAST = 2
+    TRIM_FIRST = 3
+
+
+class Outcome(StrEnum):
+    KEPT = "kept"
+    SHORTENED = "shortened"
+    SUMMARISED = "summarised"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class CodeChunk:
+    """A retrieved or supplied piece of a file. Lines are 1-based and inclusive."""
+
+    text: str
+    path: str | None = None
+    start_line: int | None = None
+    end_line: int | None = None
+    similarity: float | None = None
+    symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntityNote:
+    """An entity of the knowledge graph; `hops` from what the request is about."""
+
+    name: str
+    kind: str | None = None
+    summary: str | None = None
+    hops: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """The file being worked on; `line` (1-based) is where the cursor is."""
+
+    text: str
+    path: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All a request offers to the model, before anything is trimmed.
+
+    `messages` are the request's own (OpenAI shape) and end with the query; `history` is what came before them.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    system_prompt: str | None = None
+    session_state: Mapping[str, Any] | str | None = None
+    summary: str | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+    chunks: Sequence[CodeChunk] = ()
+    entities: Sequence[EntityNote] = ()
+    file: OpenFile | None = None
+    stacktrace: str | None = None
+    tools: Sequence[Mapping[str, Any]] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOutcome:
+    """What became of one block: the rows of a `context` event. No text."""
+
+    id: str
+    kind: str
+    priority: int
+    tokens: int
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextWindow:
+    """The built result: the messages to send to one model, and what was kept, shortened, summarised, dropped."""
+
+    model: str
+    window: int
+    input_tokens: int
+    reserved_output: int
+    messages: tuple[Mapping[str, Any], ...]
+    blocks: tuple[BlockOutcome, ...]
+    upgraded_from: str | None = None
+    notes: tuple[str, ...] = ()
+    """Denied upgrades, a summary that failed, and the like, as sentences."""
+
+    @property
+    def loses_priority_2(self) -> bool:
+        return any(b.priority == Priority.TRIM_LAST and b.outcome is Outcome.DROPPED for b in self.blocks)

@@ -1,0 +1,106 @@
+"""What goes to a model and what comes back, in the words of no provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from app.context.blocks import Material
+from app.routing.catalog import ModelSpec
+
+Message: TypeAlias = Mapping[str, Any]
+"""A chat message in OpenAI's shape: role, content (text or parts), tool_calls, tool_call_id, name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One call to one model."""
+
+    model: ModelSpec
+    messages: tuple[Message, ...]
+    local_only: bool
+    """True: only in-process, loopback and trusted addresses may be connected to, whatever `model` says."""
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    response_format: Mapping[str, Any] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Provider parameters of the model's and the rule's configuration; the rule's win."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Part of the answer's text; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """Part of what the model thinks aloud; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """Part of a tool call. `id` and `name` come with the first part, `arguments` is appended."""
+
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The provider's own end mark: stop, length, tool_calls, content_filter. Never invented."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider reports them; None where it did not say.
+
+    `input_tokens` includes the cached and the written ones, `output_tokens` the reasoning ones.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+Chunk: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finish | Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What every caller of `ModelRouter` sends: chat, agents, the summariser, other people's clients alike."""
+
+    request_id: str
+    workspace: str
+    task_type: str
+    material: Material
+    contains_code: bool | None = None
+    """None: detected from the material."""
+    wish: str | None = None
+    """The model the caller asked for; goes in front of the rule's chain, still under the policy."""
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    response_format: Mapping[str, Any] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    agent: str | None = None
+    session_id: str | None = None
+    session_private: bool = False
+    warnings: tuple[str, ...] = ()
+    """What the caller already knows went short (late retrieval, say); repeated in `done`."""
