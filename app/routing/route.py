@@ -64,7 +64,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:
-    """What one rule said. `failed` names the first condition that did not hold, with both sides; None where it matched."""
+    """What one rule said. `failed`: the first condition that did not hold, with both sides; None where it matched."""
 
     rule: str
     matched: bool
