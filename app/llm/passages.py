@@ -1,0 +1,235 @@
+"""Text into passages, and passages by how well they fit a query: Okapi BM25 over words and parts of identifiers.
+
+Pure and linear in the size of the text: `app.llm.extractive` runs it over a whole context window.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+CODE_LINES = 32
+"""Most lines of code in one passage."""
+PROSE_CHARACTERS = 1200
+"""Most characters of one passage, unless a single line is longer."""
+
+_K1, _B = 1.2, 0.75
+"""BM25's usual constants (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009)."""
+_CODE_WEIGHT = 1.25
+"""A question to a coding assistant is mostly answered by a named place in the code."""
+_LEAST_SHARE = 0.3
+"""A passage that scores less than this share of the best one is noise beside it."""
+_LONGEST_WORD = 80
+"""Longer runs of letters are data (base64, minified code), not words."""
+_LONGEST_LABEL = 240
+"""A line longer than this is text, not a heading or a tag."""
+
+_WORD = re.compile(r"\w+")
+_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_TAG = re.compile(r"\s*<(/?)[A-Za-z][\w-]*((?:\s+[\w-]+=\"[^\"]*\")*)\s*>\s*$")
+_PATH = re.compile(r"(?<![\w/.])(?:[\w.@~-]+[/\\])*[\w@-][\w.@-]*\.[A-Za-z]\w{0,9}(?!\w)")
+_LINES = re.compile(r"(?:\blines?\W{1,3}|:|#L|start_line=\"|\()(\d{1,7})")
+_STOP_WORDS = frozenset(
+    _WORD.findall(
+        """a about after all also am an and any are as at be been but by can could did do does for from get had has
+        have he her his how i if in into is it its me my no not of on or our please she should so some such than that
+        the their them then there these they this those to up us was we were what when where which who why will with
+        would you your"""
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Consecutive lines of one message, verbatim. `line` is the 1-based number of the first one in `path`.
+
+    `given` tells material (in a fence or a tag) from what people and prompts say in their own words.
+    """
+
+    text: str
+    path: str | None = None
+    line: int | None = None
+    given: bool = False
+    code: bool = False
+
+    @property
+    def last_line(self) -> int | None:
+        return None if self.line is None else self.line + self.text.count("\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """What a heading, a tag or a fence says about the lines under it."""
+
+    path: str | None = None
+    line: int | None = None
+    given: bool = False
+
+
+def terms(text: str) -> Iterator[str]:
+    """The words of a text for matching: lower case, stemmed a little, stop words left out.
+
+    Identifiers give themselves and their parts (`getUserName` and `get_user_name`: get, user, name); Chinese,
+    Japanese and Korean, which have no spaces, give pairs of characters.
+    """
+    for match in _WORD.finditer(text):
+        word = match.group()
+        if len(word) > _LONGEST_WORD:
+            continue
+        if _CJK.search(word):
+            yield from (word[i : i + 2] for i in range(max(1, len(word) - 1)))
+            continue
+        parts = _PART.findall(word)
+        if len(parts) > 1:
+            yield word.lower()
+        for part in parts:
+            lowered = part.lower()
+            if lowered not in _STOP_WORDS:
+                yield _stem(lowered)
+
+
+def _stem(word: str) -> str:
+    """Plurals and -ing/-ed forms meet their stem: enough for matching, never shown."""
+    for suffix in ("ing", "ed", "es", "s"):
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3 and not word.endswith("ss"):
+            return word[: -len(suffix)].removesuffix("e")
+    return word.removesuffix("e") if len(word) > 3 else word
+
+
+def split(text: str) -> list[Passage]:
+    """A message's text into passages: fenced and tagged parts as code with their path, the rest as paragraphs."""
+    passages: list[Passage] = []
+    prose: list[str] = []
+    label = _Label()
+    lines = text.split("\n")
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        fence = _FENCE.match(line)
+        tag = _TAG.match(line) if len(line) <= _LONGEST_LABEL else None
+        if fence is not None:
+            end = _closing(lines, at + 1, fence.group(1))
+            named = _fence_label(line[fence.end() :], prose, label)
+            passages += _prose(prose, label)
+            passages += _code(lines[at + 1 : end], named)
+            prose, at = [], end
+        elif tag is not None:
+            passages += _prose(prose, label)
+            prose = []
+            label = _Label() if tag.group(1) else replace(_read_label(tag.group(2)), given=True)
+        else:
+            prose.append(line)
+        at += 1
+    return [*passages, *_prose(prose, label)]
+
+
+def _closing(lines: Sequence[str], start: int, fence: str) -> int:
+    """Index of the line that closes a fence, or the end of the text: an open fence runs to the end."""
+    for at in range(start, len(lines)):
+        if lines[at].lstrip(" ").startswith(fence) and not lines[at].strip().strip(fence[0]):
+            return at
+    return len(lines)
+
+
+def _read_label(text: str) -> _Label:
+    """Path and first line from a heading such as `app/x.py:10-20` or `path="app/x.py" lines="10-20"`."""
+    if len(text) > _LONGEST_LABEL:
+        return _Label()
+    path = _PATH.search(text)
+    if path is None:
+        return _Label()
+    line = _LINES.search(text, path.end())
+    return _Label(path.group(), int(line.group(1)) if line else None)
+
+
+def _fence_label(info: str, prose: list[str], label: _Label) -> _Label:
+    """A fence is named by its info string, else by the heading above it (taken out of `prose`), else by its tag."""
+    named = _read_label(info)
+    if named.path is not None:
+        return named
+    above = next((i for i in range(len(prose) - 1, -1, -1) if prose[i].strip()), None)
+    if above is not None and (heading := _read_label(prose[above])).path is not None:
+        del prose[above:]
+        return heading
+    return label
+
+
+def _code(lines: Sequence[str], label: _Label) -> Iterator[Passage]:
+    """Code in passages of at most `CODE_LINES`, cut where a top-level line follows a blank one if there is such."""
+    start = 0
+    while start < len(lines):
+        end = _cut(lines, start)
+        while start < end and not lines[start].strip():
+            start += 1
+        last = end
+        while last > start and not lines[last - 1].strip():
+            last -= 1
+        if last > start:
+            number = None if label.path is None else (label.line or 1) + start
+            yield Passage("\n".join(lines[start:last]), label.path, number, given=True, code=True)
+        start = end
+
+
+def _cut(lines: Sequence[str], start: int) -> int:
+    """Where the passage that begins at `start` ends: the last good seam, else after `CODE_LINES`."""
+    size, seam = 0, None
+    for at in range(start, len(lines)):
+        line = lines[at]
+        if at > start and line[:1].strip() and not lines[at - 1].strip():
+            seam = at
+        size += len(line) + 1
+        if at - start >= CODE_LINES or (size > 2 * PROSE_CHARACTERS and at > start):
+            return seam if seam is not None and seam - start >= CODE_LINES // 4 else at
+    return len(lines)
+
+
+def _prose(lines: Sequence[str], label: _Label) -> Iterator[Passage]:
+    """Paragraphs; under a tag that names a file, code."""
+    if label.path is not None:
+        yield from _code(lines, label)
+        return
+    paragraph: list[str] = []
+    size = 0
+    for line in (*lines, ""):
+        if paragraph and (not line.strip() or size + len(line) > PROSE_CHARACTERS):
+            yield Passage("\n".join(paragraph), given=label.given)
+            paragraph, size = [], 0
+        if line.strip():
+            paragraph.append(line)
+            size += len(line) + 1
+
+
+def rank(passages: Sequence[Passage], query: str) -> list[Passage]:
+    """Those that fit the query, best first; ties in their given order. Empty where none shares a word with it."""
+    wanted = set(terms(query))
+    if not wanted or not passages:
+        return []
+    counted = [Counter(terms(f"{p.path}\n{p.text}" if p.path else p.text)) for p in passages]
+    lengths = [c.total() for c in counted]
+    average = max(1.0, sum(lengths) / len(lengths))
+    weights = {term: _idf(sum(term in c for c in counted), len(passages)) for term in sorted(wanted)}
+    scored: list[tuple[float, int]] = []
+    for at, (passage, counts) in enumerate(zip(passages, counted, strict=True)):
+        norm = _K1 * (1 - _B + _B * lengths[at] / average)
+        score = sum(w * counts[t] * (_K1 + 1) / (counts[t] + norm) for t, w in weights.items() if t in counts)
+        if score > 0:
+            scored.append((-score * (_CODE_WEIGHT if passage.path else 1.0), at))
+    scored.sort()
+    return [passages[at] for score, at in scored if score <= _LEAST_SHARE * scored[0][0]]
+
+
+def _idf(holding: int, total: int) -> float:
+    return math.log(1 + (total - holding + 0.5) / (holding + 0.5))
+
+
+def shorten(passage: Passage, most_characters: int) -> Passage | None:
+    """The first whole lines of a passage that fit, or None where not even one does."""
+    if len(passage.text) <= most_characters:
+        return passage
+    end = passage.text.rfind("\n", 0, most_characters + 1)
+    return replace(passage, text=passage.text[:end].rstrip()) if end > 0 and passage.text[:end].strip() else None
