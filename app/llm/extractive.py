@@ -104,7 +104,7 @@ def answer(
     yield from _within(_compose(messages, max_output_tokens, task_type, count), max_output_tokens, count)[0]
 
 
-async def stream(call: ModelCall, *, count: Count, task_type: str | None = None) -> AsyncGenerator[list[Chunk], None]:
+async def stream(call: ModelCall, count: Count, *, task_type: str | None = None) -> AsyncGenerator[list[Chunk], None]:
     """Batches of `TextDelta`, then `Usage`, then `Finish` (`stop`, or `length` where the limit cut the answer).
 
     Raises `Unsupported` where the call asks for JSON or insists on a tool.

@@ -48,7 +48,7 @@ _STOP_WORDS = frozenset(
 class Passage:
     """Consecutive lines of one message, verbatim. `line` is the 1-based number of the first one in `path`.
 
-    `given` tells material (in a fence or a tag) from what people and prompts say in their own words.
+    `code`: in a fence or a tag that names a file or a language. `given` tells material (in a fence or a tag) from what people and prompts say in their own words.
     """
 
     text: str
@@ -102,7 +102,7 @@ def _stem(word: str) -> str:
 
 
 def split(text: str) -> list[Passage]:
-    """A message's text into passages: fenced and tagged parts as code with their path, the rest as paragraphs."""
+    """A message's text into passages: fenced and tagged parts with their path, the rest as paragraphs."""
     passages: list[Passage] = []
     prose: list[str] = []
     label = _Label()
@@ -116,7 +116,8 @@ def split(text: str) -> list[Passage]:
             end = _closing(lines, at + 1, fence.group(1))
             named = _fence_label(line[fence.end() :], prose, label)
             passages += _prose(prose, label)
-            passages += _code(lines[at + 1 : end], named)
+            code = named.path is not None or bool(line[fence.end() :].strip())
+            passages += _code(lines[at + 1 : end], named, code=code)
             prose, at = [], end
         elif tag is not None:
             passages += _prose(prose, label)
@@ -159,7 +160,7 @@ def _fence_label(info: str, prose: list[str], label: _Label) -> _Label:
     return label
 
 
-def _code(lines: Sequence[str], label: _Label) -> Iterator[Passage]:
+def _code(lines: Sequence[str], label: _Label, *, code: bool = True) -> Iterator[Passage]:
     """Code in passages of at most `CODE_LINES`, cut where a top-level line follows a blank one if there is such."""
     start = 0
     while start < len(lines):
@@ -171,7 +172,7 @@ def _code(lines: Sequence[str], label: _Label) -> Iterator[Passage]:
             last -= 1
         if last > start:
             number = None if label.path is None else (label.line or 1) + start
-            yield Passage("\n".join(lines[start:last]), label.path, number, given=True, code=True)
+            yield Passage("\n".join(lines[start:last]), label.path, number, given=True, code=code)
         start = end
 
 
