@@ -48,7 +48,8 @@ _STOP_WORDS = frozenset(
 class Passage:
     """Consecutive lines of one message, verbatim. `line` is the 1-based number of the first one in `path`.
 
-    `code`: in a fence or a tag that names a file or a language. `given` tells material (in a fence or a tag) from what people and prompts say in their own words.
+    `given` tells material (in a fence or a tag) from what people and prompts say in their own words; `code` is
+    material that names a file or a language.
     """
 
     text: str
