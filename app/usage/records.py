@@ -71,3 +71,36 @@ class Receipt:
     facts: Mapping[str, Any]
     route: Mapping[str, Any]
     context: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """A stored row of the ledger, field for column. Times are ISO-8601 text in UTC; `success` is None while pending."""
+
+    id: str
+    request_id: str
+    attempt: int
+    workspace_profile_id: str
+    session_id: str | None
+    agent: str | None
+    task_type: str
+    rule: str
+    provider: str
+    model: str
+    location: str
+    status: str
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cost_micro_usd: int | None
+    cost_usd: float | None
+    cost_source: str
+    latency_ms: int | None
+    time_to_first_token_ms: int | None
+    success: bool | None
+    error_code: str | None
+    error_message: str | None
+    created_at: str
+    settled_at: str | None
