@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, TypeAlias
+
+SHORTENING_IS_LOSS = 0.25
+"""Elastic priority-2 blocks (an open file, a stack trace) are made to shrink; beyond this share it counts as loss."""
 
 
 class Priority(IntEnum):
@@ -71,6 +74,48 @@ class Material:
     file: OpenFile | None = None
     stacktrace: str | None = None
     tools: Sequence[Mapping[str, Any]] = field(default=())
+    history_scores: Sequence[float | None] = ()
+    """How much each message of `history` bears on the query (any scale, higher is more); None or absent: by age."""
+
+
+class Kind(StrEnum):
+    """What a block is. The order is that of the prompt."""
+
+    TOOLS = "tools"
+    SYSTEM = "system"
+    SESSION_STATE = "session_state"
+    ENTITY = "entity"
+    SUMMARY = "summary"
+    HISTORY = "history"
+    FAR_ENTITY = "far_entity"
+    CHUNK = "chunk"
+    FILE = "file"
+    STACKTRACE = "stacktrace"
+    QUERY = "query"
+
+
+Message: TypeAlias = Mapping[str, Any]
+"""A chat message in OpenAI's shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextBlock:
+    """One piece of context, whole and in shorter variants; what each costs depends on the tokenizer (`Prepared`).
+
+    A block is either text (`texts`: as it will stand in the prompt, fence included) or a run of messages that must stay
+    together (`turns`). Both list the whole first and then ever shorter variants. `position` orders blocks of one kind
+    in the prompt; `rank` orders blocks of one priority, best first.
+    """
+
+    id: str
+    kind: Kind
+    priority: Priority
+    rank: int = 0
+    position: int = 0
+    texts: tuple[str, ...] = ()
+    turns: tuple[tuple[Message, ...], ...] = ()
+    includes: str | None = None
+    """Id of the block whose text every variant of this one contains, and which it therefore replaces in the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +143,11 @@ class ContextWindow:
     upgraded_from: str | None = None
     notes: tuple[str, ...] = ()
     """Denied upgrades, a summary that failed, and the like, as sentences."""
+    priority_2_lost: float = 0.0
+    """The share of priority-2 tokens that was dropped or cut off elastic blocks: 0 to 1."""
 
     @property
     def loses_priority_2(self) -> bool:
-        return any(b.priority == Priority.TRIM_LAST and b.outcome is Outcome.DROPPED for b in self.blocks)
+        """True where a larger model is worth asking: a block is gone, or elastic ones lost `SHORTENING_IS_LOSS`."""
+        dropped = any(b.priority == Priority.TRIM_LAST and b.outcome is Outcome.DROPPED for b in self.blocks)
+        return dropped or self.priority_2_lost > SHORTENING_IS_LOSS

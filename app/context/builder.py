@@ -1,0 +1,287 @@
+"""ContextBuilder: from all that is offered to what one model is sent. Truncates by priority (strategy 1).
+
+Upgrading (strategy 2) and summarising (strategy 3) need a policy and a model: `app.llm` orchestrates them with
+`app.context.upgrade` and `app.context.summary`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from app.context.blocks import (
+    BlockOutcome,
+    ContextBlock,
+    ContextWindow,
+    Kind,
+    Material,
+    Message,
+    Outcome,
+    Priority,
+)
+from app.context.fit import DoesNotFit, FitPlan, Sized, fit
+from app.context.gather import gather
+from app.context.render import ENTITY_LABELS, render
+from app.context.tokens import MESSAGE_OVERHEAD, REQUEST_OVERHEAD, TokenCounter
+from app.errors import ContextTooLarge
+
+SIMILARITY_LINE = 0.80
+"""The seed's line between more and less relevant chunks (cosine similarity)."""
+OUTPUT_SHARE = 4
+DEFAULT_OUTPUT = 8_192
+"""Room kept for the answer where nobody asked for a length: a quarter of the window, at most this and the model's own
+limit. The seed keeps 2,000 of 8,192."""
+SECTION_OVERHEAD = 10
+"""Label and fence of a list of entities."""
+REFITS = 6
+_SYSTEM_KINDS = frozenset({Kind.SYSTEM, Kind.SESSION_STATE, Kind.ENTITY, Kind.SUMMARY})
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A request's material as blocks, ready to be fitted to any number of models; counts are kept per tokenizer."""
+
+    material: Material
+    blocks: tuple[ContextBlock, ...]
+    settled: tuple[BlockOutcome, ...]
+    """What became of material before any fitting: chunks that another block shows, messages that were summarised."""
+    characters: int
+    plain: Message | None
+    """The one user message of a request that has nothing else: needs no fitting."""
+    counter: TokenCounter
+    _sizes: dict[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+
+    async def total_tokens(self, tokenizer: str) -> int:
+        """All that is offered, before any trimming, as one request's tokens."""
+        if (plain := self.plain) is not None:
+            work = partial(self.counter.messages_tokens, (plain,), tokenizer)
+            return await self.counter.run(work, self.characters, tokenizer)
+        sizes = await self.sizes(tokenizer)
+        return self.overhead() + sum(variants[0] for variants in sizes.values())
+
+    async def sizes(self, tokenizer: str) -> Mapping[str, tuple[int, ...]]:
+        """Tokens of each variant of each block, by id; counted once per tokenizer, off the event loop if large."""
+        known = self._sizes.get(tokenizer)
+        if known is None:
+            known = await self.counter.run(lambda: self._count(tokenizer), self.characters, tokenizer)
+            self._sizes[tokenizer] = known
+        return known
+
+    def overhead(self) -> int:
+        """Tokens of what holds the blocks together."""
+        kinds = {block.kind for block in self.blocks}
+        lists = sum(SECTION_OVERHEAD for kind in ENTITY_LABELS if kind in kinds)
+        return REQUEST_OVERHEAD + lists + (MESSAGE_OVERHEAD if kinds & _SYSTEM_KINDS else 0)
+
+    def _count(self, tokenizer: str) -> Mapping[str, tuple[int, ...]]:
+        count, of_message = self.counter.count, self.counter.message_tokens
+        sizes: dict[str, tuple[int, ...]] = {}
+        for block in self.blocks:
+            if block.kind is Kind.TOOLS:
+                sizes[block.id] = (self.counter.tools_tokens(self.material.tools, tokenizer),)
+            elif block.turns:
+                sizes[block.id] = tuple(sum(of_message(m, tokenizer) for m in turn) for turn in block.turns)
+            else:
+                included = sizes[block.includes][0] if block.includes else 0
+                sizes[block.id] = tuple(max(0, count(text, tokenizer) + 1 - included) for text in block.texts)
+        return sizes
+
+
+class ContextBuilder:
+    """Holds no state of its own beyond the counter's cache; one instance serves all requests."""
+
+    def __init__(self, counter: TokenCounter, similarity_line: float = SIMILARITY_LINE) -> None:
+        self._counter = counter
+        self._similarity_line = similarity_line
+
+    async def prepare(self, material: Material) -> Prepared:
+        """Make blocks of all that is offered; independent of any model."""
+        characters = _characters(material)
+        plain = _plain(material)
+        if plain is not None:
+            return Prepared(material, (), (), characters, plain, self._counter)
+        line = self._similarity_line
+        gathered = await self._counter.run(lambda: gather(material, line), characters, "bytes")
+        tools = (ContextBlock("tools", Kind.TOOLS, Priority.NEVER_TRIM),) if material.tools else ()
+        settled = tuple(
+            BlockOutcome(
+                f"absorbed:{i}:{a.chunk.path or ''}", Kind.CHUNK.value, 3, 0, Outcome.DROPPED, f"shown in {a.into}"
+            )
+            for i, a in enumerate(gathered.absorbed)
+        )
+        return Prepared(material, tools + gathered.blocks, settled, characters, None, self._counter)
+
+    async def fit(
+        self,
+        prepared: Prepared,
+        *,
+        model_id: str,
+        window: int,
+        max_output_tokens: int | None = None,
+        wanted_output: int | None = None,
+        tokenizer: str,
+        factor: float = 1.0,
+        shrink: float = 1.0,
+    ) -> ContextWindow:
+        """Choose what goes to a model with `window` tokens for input and output together.
+
+        `max_output_tokens` is the model's limit, `wanted_output` the request's; `factor` the model's calibration;
+        `shrink` below 1 leaves room after a provider called the prompt too long. Raises `ContextTooLarge` where what
+        may never be trimmed does not fit.
+        """
+        reserved = output_reserve(window, max_output_tokens, wanted_output)
+        target = _Target(model_id, window, reserved, tokenizer, factor, int((window - reserved) * shrink / factor))
+        if prepared.plain is not None:
+            return self._plain_window(target, prepared.plain, await prepared.total_tokens(tokenizer))
+        sizes = await prepared.sizes(tokenizer)
+        return await self._counter.run(
+            lambda: self._fitted(prepared, sizes, target), min(prepared.characters, 4 * target.budget), tokenizer
+        )
+
+    def _plain_window(self, target: _Target, message: Message, tokens: int) -> ContextWindow:
+        if tokens > target.budget:
+            raise target.too_large(tokens)
+        block = BlockOutcome("query", "query", 1, tokens, Outcome.KEPT, "never trimmed")
+        return ContextWindow(
+            target.model_id, target.window, target.scaled(tokens), target.reserved, (message,), (block,)
+        )
+
+    def _fitted(self, prepared: Prepared, sizes: Mapping[str, tuple[int, ...]], target: _Target) -> ContextWindow:
+        sized = [Sized(block.id, block.priority, block.rank, sizes[block.id]) for block in prepared.blocks]
+        plan, messages, tokens = self._recounted(prepared, sized, target)
+        return ContextWindow(
+            model=target.model_id,
+            window=target.window,
+            input_tokens=target.scaled(tokens),
+            reserved_output=target.reserved,
+            messages=messages,
+            blocks=(*_outcomes(prepared.blocks, sizes, plan), *prepared.settled),
+            priority_2_lost=_lost(sized, plan),
+        )
+
+    def _recounted(
+        self, prepared: Prepared, sized: Sequence[Sized], target: _Target
+    ) -> tuple[FitPlan, tuple[Message, ...], int]:
+        """Fit, render, and count the rendered whole: sums of blocks can be a few tokens off, and gaps are marked."""
+        room = target.budget - prepared.overhead()
+        fixed = sum(size.sizes[0] for size in sized if size.id == "tools")
+        for attempt in range(REFITS + 1):
+            try:
+                plan = fit(sized, room) if attempt < REFITS else _essentials(sized)
+            except DoesNotFit:
+                plan = _essentials(sized)  # the exact count of the whole decides
+            messages = render(prepared.blocks, plan.chosen)
+            tokens = fixed + self._counter.messages_tokens(messages, target.tokenizer)
+            if tokens <= target.budget:
+                return plan, messages, tokens
+            if len(plan.chosen) == sum(1 for size in sized if size.priority == Priority.NEVER_TRIM):
+                raise target.too_large(tokens)
+            # Doubling: leaving a message out can add a gap marker, so one step of the excess may not be enough.
+            room = min(room, plan.tokens) - max(1, tokens - target.budget) * 2**attempt
+        raise target.too_large(tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """One model's numbers. `budget` is in the counter's tokens, before the model's calibration factor."""
+
+    model_id: str
+    window: int
+    reserved: int
+    tokenizer: str
+    factor: float
+    budget: int
+
+    def scaled(self, tokens: int) -> int:
+        return tokens if self.factor == 1.0 else math.ceil(tokens * self.factor)
+
+    def too_large(self, tokens: int) -> ContextTooLarge:
+        needed = self.scaled(tokens)
+        return ContextTooLarge(
+            f"what may not be trimmed needs {needed} tokens; {self.model_id} has a window of {self.window}, of which "
+            f"{self.reserved} are kept for the answer",
+            model=self.model_id,
+            window=self.window,
+            needed_tokens=needed,
+            reserved_output=self.reserved,
+        )
+
+
+def output_reserve(window: int, max_output_tokens: int | None, wanted_output: int | None) -> int:
+    """Tokens kept for the answer: what the request wants, else a quarter of the window and at most `DEFAULT_OUTPUT`;
+    never more than the model can write."""
+    reserve = wanted_output if wanted_output is not None else min(window // OUTPUT_SHARE, DEFAULT_OUTPUT)
+    return min(reserve, max_output_tokens) if max_output_tokens is not None else reserve
+
+
+def _essentials(sized: Sequence[Sized]) -> FitPlan:
+    never = [size for size in sized if size.priority == Priority.NEVER_TRIM]
+    return FitPlan({size.id: 0 for size in never}, sum(size.sizes[0] for size in never))
+
+
+def _outcomes(
+    blocks: Sequence[ContextBlock], sizes: Mapping[str, tuple[int, ...]], plan: FitPlan
+) -> list[BlockOutcome]:
+    outcomes = []
+    for block in blocks:
+        whole, variant = sizes[block.id][0], plan.chosen.get(block.id)
+        if variant is None:
+            tokens, outcome, reason = whole, Outcome.DROPPED, f"no room for its {sizes[block.id][-1]} tokens"
+        elif variant > 0:
+            tokens, outcome = sizes[block.id][variant], Outcome.SHORTENED
+            reason = f"shortened from {whole} tokens"
+        else:
+            tokens, outcome = whole, Outcome.KEPT
+            reason = "never trimmed" if block.priority == Priority.NEVER_TRIM else "fits"
+        outcomes.append(BlockOutcome(block.id, block.kind.value, int(block.priority), tokens, outcome, reason))
+    return outcomes
+
+
+def _lost(sized: Sequence[Sized], plan: FitPlan) -> float:
+    """The share of priority-2 tokens that did not go in."""
+    offered = kept = 0
+    for size in sized:
+        if size.priority == Priority.TRIM_LAST:
+            offered += size.sizes[0]
+            variant = plan.chosen.get(size.id)
+            kept += 0 if variant is None else size.sizes[variant]
+    return 0.0 if offered == 0 else (offered - kept) / offered
+
+
+def _plain(material: Material) -> Message | None:
+    """The lone user message of a request with nothing beside it."""
+    if len(material.messages) != 1 or material.messages[0].get("role") != "user":
+        return None
+    if (
+        material.system_prompt
+        or material.session_state
+        or material.summary
+        or material.history
+        or material.chunks
+        or material.entities
+        or material.file is not None
+        or material.stacktrace
+        or material.tools
+    ):
+        return None
+    return material.messages[0]
+
+
+def _characters(material: Material) -> int:
+    """About how much text there is: decides whether work on it leaves the event loop."""
+    total = sum(_message_characters(message) for message in (*material.messages, *material.history))
+    total += len(material.system_prompt or "") + len(material.summary or "") + len(material.stacktrace or "")
+    total += sum(len(chunk.text) for chunk in material.chunks) + (len(material.file.text) if material.file else 0)
+    total += sum(len(entity.summary or "") for entity in material.entities) + 2_000 * len(material.tools)
+    state = material.session_state
+    return total + (len(state) if isinstance(state, str) else len(str(state)) if state else 0)
+
+
+def _message_characters(message: Message) -> int:
+    content = message.get("content")
+    extra = 500 if message.get("tool_calls") else 0
+    if isinstance(content, str):
+        return len(content) + extra
+    return sum(len(str(part.get("text", ""))) for part in content or () if isinstance(part, Mapping)) + extra
