@@ -1,35 +1,118 @@
-"""What the YAML files may say. Unknown keys are refused; every default is the documented one."""
+"""What the YAML files may say. Unknown keys are refused; every default is the documented one.
+
+What one value may be is checked here; what holds between values and between files is in `crosscheck`.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from app.config.redact import redact_patterns
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")]
-ModelId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s\x00-\x1f]+$")]
+ModelId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]+$")]
 TaskType = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 LocationName = Literal["in_process", "loopback", "trusted", "cloud"]
 Capability = Literal["tools", "images", "response_format"]
+
+
+RESERVED_PARAMS = frozenset({
+    "api_base", "api_key", "api_version", "base_url", "custom_llm_provider", "extra_headers", "headers", "messages",
+    "model", "organization", "proxy", "stream", "stream_options",
+})  # fmt: skip
+"""What a call is made of. In `params` these would send it elsewhere than its configured endpoint, past the policy."""
+
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\Z"
+)
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _api_base(value: str) -> str:
+    """An http(s) URL with a host and nothing that could carry a secret; without a trailing slash."""
+    try:
+        url = urlsplit(value)
+        port_is_good = url.port is None or url.port > 0
+    except ValueError:
+        raise ValueError("must be a URL such as http://127.0.0.1:11434") from None
+    if any(c.isspace() or not c.isprintable() for c in value) or "\\" in value:
+        raise ValueError("must be a URL without spaces, backslashes or control characters")
+    if url.scheme not in ("http", "https") or not url.hostname or not port_is_good:
+        raise ValueError("must be a URL with http:// or https:// and a host, such as http://127.0.0.1:11434")
+    if "@" in url.netloc:
+        raise ValueError("must not hold a user name or a password; name the key's variable in `api_key_env`")
+    if "?" in value or "#" in value:
+        raise ValueError("must not have a query or a fragment (`?`, `#`)")
+    return value.rstrip("/")
+
+
+def _trusted_host(value: str) -> str:
+    """One host name or address, lower case; never a range, since what is listed may see private workspaces."""
+    text = value.strip().lower().rstrip(".")
+    try:
+        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        if "*" in text or "/" in text or ":" in text or not _HOST.match(text):
+            raise ValueError(
+                "must be one host name or one IP address, without a scheme, a port, a wildcard or a range"
+            ) from None
+        if text.replace(".", "").isdigit() or text.startswith("0x"):
+            raise ValueError("is not a valid IP address") from None
+        return text
+    if address.is_unspecified or address.is_multicast or address.is_link_local:
+        raise ValueError("must not be an unspecified, multicast or link-local address")
+    return str(address)
+
+
+def _env_name(value: str) -> str:
+    if not _ENV_NAME.match(value) or redact_patterns(value) != value:
+        raise ValueError("must be the name of an environment variable (such as OPENAI_API_KEY), never the key itself")
+    return value
+
+
+def _params(value: dict[str, Any]) -> dict[str, Any]:
+    if reserved := sorted(RESERVED_PARAMS.intersection(key.lower() for key in value)):
+        raise ValueError(f"must not hold {', '.join(reserved)}: the call's address and body are set elsewhere")
+    return value
+
+
+ApiBase = Annotated[str, Field(max_length=2048), AfterValidator(_api_base)]
+EnvName = Annotated[str, AfterValidator(_env_name)]
+TrustedHost = Annotated[str, AfterValidator(_trusted_host)]
+Params = Annotated[dict[str, Any], AfterValidator(_params)]
+
+
 class Entry(BaseModel):
     """Base of every configuration object: immutable, strict about keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class ProviderEntry(Entry):
     """Where a provider's models are asked, unless a model says otherwise."""
 
-    api_base: str | None = Field(
+    api_base: ApiBase | None = Field(
         None, description="Base URL; bare host for Ollama, Anthropic, Gemini, `/v1` for OpenAI-style."
     )
-    api_key_env: str | None = Field(None, description="Environment variable (or keyring entry) of the key.")
+    api_key_env: EnvName | None = Field(None, description="Environment variable (or keyring entry) of the key.")
     location: LocationName | None = Field(
         None, description="Makes the provider more remote than its address, never less."
     )
@@ -42,23 +125,27 @@ class ModelEntry(Entry):
     context_window: PositiveInt | None = Field(None, description="Tokens, input and output together.")
     max_output_tokens: PositiveInt | None = Field(None, description="Most tokens the model may write.")
     tokenizer: str | None = Field(None, description="llama3, llama2, mistral, qwen, claude, gemini, gpt-4o, gpt-4 …")
-    api_base: str | None = None
-    api_key_env: str | None = None
+    api_base: ApiBase | None = None
+    api_key_env: EnvName | None = None
     location: LocationName | None = None
     input_cost_per_million: NonNegativeFloat | None = Field(None, description="US dollars.")
     output_cost_per_million: NonNegativeFloat | None = Field(None, description="US dollars.")
     cached_input_cost_per_million: NonNegativeFloat | None = Field(None, description="US dollars.")
     cache_write_cost_per_million: NonNegativeFloat | None = Field(None, description="US dollars.")
     supports: tuple[Capability, ...] | None = Field(None, description="What the model can do, where it is known.")
-    params: dict[str, Any] = Field(
-        default_factory=dict, description="Sent with every call, e.g. temperature, keep_alive."
+    params: Params = Field(default_factory=dict, description="Sent with every call, e.g. temperature, keep_alive.")
+    gguf: str | None = Field(
+        None,
+        pattern=r"^[^\x00-\x1f]+$",
+        description="GGUF file of an `embedded/…` model; relative to the configuration folder, absolute once loaded.",
     )
-    gguf: str | None = Field(None, description="Path of the GGUF file of an `embedded/…` model.")
 
 
 class ModelsFile(Entry):
     providers: dict[str, ProviderEntry] = Field(default_factory=dict)
-    trusted_hosts: tuple[str, ...] = Field((), description="Hosts of your own network that may see private workspaces.")
+    trusted_hosts: tuple[TrustedHost, ...] = Field(
+        (), description="Hosts of your own network that may see private workspaces."
+    )
     models: tuple[ModelEntry, ...]
     upgrades: tuple[ModelId, ...] = Field((), description="Tried in this order when a window is too small.")
     summarizer: ModelId | None = None
@@ -90,7 +177,7 @@ class Rule(Entry):
     conditions: dict[str, Any]
     model: ModelId
     fallback: Annotated[tuple[ModelId, ...], BeforeValidator(_as_list)] = ()
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: Params = Field(default_factory=dict)
     timeouts: TimeoutOverrides = TimeoutOverrides()
     max_output_tokens: PositiveInt | None = None
 
@@ -103,13 +190,19 @@ class RoutingFile(Entry):
 
 
 class Budget(Entry):
+    """A spending limit per calendar period, in the profile's time zone."""
+
     period: Literal["hour", "day", "week", "month"]
-    limit_usd: NonNegativeFloat
-    alert_at: tuple[Annotated[float, Field(gt=0, le=10)], ...] = (0.8, 1.0)
+    limit_usd: float = Field(ge=0, le=1_000_000_000, description="US dollars. 0: nothing that costs.")
+    alert_at: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
+        (0.8, 1.0), description="Fractions of the limit at which an alert is raised, each once a period."
+    )
     on_limit: Literal["alert", "local_only", "block"] = "alert"
 
 
 class Profile(Entry):
+    """A workspace: the setting somebody works under."""
+
     id: Name
     name: str | None = None
     block_cloud_apis: bool = Field(False, description="True: nothing of this workspace ever leaves the machine.")
@@ -120,12 +213,14 @@ class Profile(Entry):
 
 
 class ProfilesFile(Entry):
-    default_workspace: Name = "default"
+    default_workspace: Name = Field("default", description="Of requests that name none; left out: the first profile.")
     profiles: tuple[Profile, ...] = ()
     budgets: tuple[Budget, ...] = Field((), description="For all profiles together.")
 
 
 class AgentEntry(Entry):
+    """`schedule` is a cron line, checked by the agents' layer through the checks passed to the loader."""
+
     name: Name
     schedule: str
     timezone: str | None = None
