@@ -42,8 +42,9 @@ def find_warnings(models: ModelsFile, routing: RoutingFile, profiles: ProfilesFi
     """Sentences about what is allowed and may not be meant."""
     yield from _rule_warnings(routing)
     yield from _address_warnings(models)
-    if "default_workspace" not in profiles.model_fields_set and len(profiles.profiles) > 1:
-        yield (f"{PROFILES}: no default_workspace: requests that name no workspace use `{profiles.default_workspace}`")
+    ids = [p.id for p in profiles.profiles]
+    if len(ids) > 1 and profiles.default_workspace not in ids:
+        yield f"{PROFILES}: no default_workspace: requests that name no workspace use the first profile, `{ids[0]}`"
     if profiles.budgets or any(p.budgets for p in profiles.profiles):
         yield f"{PROFILES}: budgets are read but not enforced yet"
 

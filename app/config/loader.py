@@ -115,10 +115,10 @@ def _assemble(
     profiles: ProfilesFile,
     agents: AgentsFile,
 ) -> Config:
+    warnings = tuple(find_warnings(models, routing, profiles))
     profiles = _with_default(profiles)
     models = models.model_copy(update={"models": tuple(_absolute_gguf(m, path) for m in models.models)})
-    warnings = find_warnings(models, routing, profiles)
-    return Config(models, routing, profiles, agents, _fingerprint(files), path, tuple(files), tuple(warnings))
+    return Config(models, routing, profiles, agents, _fingerprint(files), path, tuple(files), warnings)
 
 
 _EMPTY = YamlFile("", None, b"")
@@ -171,11 +171,9 @@ def _with_default(profiles: ProfilesFile) -> ProfilesFile:
     if not profiles.profiles:
         only = Profile(id=profiles.default_workspace)
         return profiles.model_copy(update={"profiles": (only,)})
-    if "default_workspace" not in profiles.model_fields_set:
-        ids = [p.id for p in profiles.profiles]
-        default = profiles.default_workspace if profiles.default_workspace in ids else ids[0]
-        return profiles.model_copy(update={"default_workspace": default})
-    return profiles
+    if any(p.id == profiles.default_workspace for p in profiles.profiles):
+        return profiles
+    return profiles.model_copy(update={"default_workspace": profiles.profiles[0].id})
 
 
 def _absolute_gguf(model: ModelEntry, folder: Path) -> ModelEntry:

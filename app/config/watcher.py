@@ -30,6 +30,8 @@ DEBOUNCE_MS = 1_000
 """The longest a reload waits for that quiet."""
 LOOK_MS = 5_000
 """How often the files are looked at when no event arrives."""
+RETRY_SECONDS = 0.5
+"""How often the files are looked at while the folder cannot be watched."""
 
 Subscriber: TypeAlias = Callable[[Config], None]
 _Signature: TypeAlias = tuple[tuple[int, ...] | None, ...]
@@ -102,13 +104,13 @@ class ConfigStore:
     async def watch(self, stop: asyncio.Event) -> None:
         """Reload whenever a file changes, until `stop` is set. Never raises for what happens to the files."""
         while not stop.is_set():
+            await self._reload_if_changed()  # what happened while nothing was watched
             try:
                 await self._watch_folder(stop)
             except (OSError, RuntimeError) as error:
                 # The folder is gone, or the system is out of watches: look at the files until it gets better.
                 log.debug("not watching %s: %s", self.path, error)
-                await self._reload_if_changed()
-                await _pause(stop, LOOK_MS / 5_000)
+                await _pause(stop, RETRY_SECONDS)
 
     async def _watch_folder(self, stop: asyncio.Event) -> None:
         """Until `stop`, or until the folder at `path` is another one than the one being watched."""

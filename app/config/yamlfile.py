@@ -43,6 +43,7 @@ _FALSE = re.compile(r"(?:false|False|FALSE)\Z")
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _LONGEST_NUMBER = 40
+_QUOTE = "; a text that begins like this must be quoted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class _Reader:
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         self.lines: dict[KeyPath, int] = {}
+        self._text = text
         self._events: Iterator[Event] = iter(yaml.parse(text, Loader=_Loader))
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
@@ -239,5 +241,12 @@ class _Reader:
         # `problem` names characters and tokens, never the file's text; str(error) would quote the line.
         mark = error.problem_mark or error.context_mark
         words = ", ".join(w for w in (error.context, error.problem) if w)
-        hint = "; indent with spaces" if "tab character" in words else ""
-        return _refused(self.name, f"YAML syntax: {words}{hint}", mark.line + 1 if mark else None)
+        if mark is None:
+            return _refused(self.name, f"YAML syntax: {words}")
+        rows = self._text.splitlines() or [""]
+        row = min(mark.line, len(rows) - 1)  # an unexpected end is said to be after the last line
+        found = rows[row][mark.column : mark.column + 1]
+        hint = {"\t": "; indent with spaces, not tabs", "@": _QUOTE, "`": _QUOTE, "%": _QUOTE, "*": _QUOTE}.get(
+            found, ""
+        )
+        return _refused(self.name, f"YAML syntax: {words}{hint}", row + 1)
