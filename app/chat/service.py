@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.context.blocks import CodeChunk, EntityNote, OpenFile
+from app.config.loader import Config
+from app.context.blocks import CodeChunk, EntityNote, Material, OpenFile
+from app.errors import NotFound
+from app.llm.calls import ModelRequest
 from app.llm.events import Event, Explanation
+from app.llm.router import ModelRouter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +45,16 @@ class ChatRequest:
 
 
 class ChatService:
-    """Callers hold an instance from `app.services`."""
+    """What chat needs beyond a model: the workspace's defaults, and what the request brought along.
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[list[Event], None]:
+    `config` returns the configuration that is current.
+    """
+
+    def __init__(self, router: ModelRouter, config: Callable[[], Config]) -> None:
+        self._router = router
+        self._config = config
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Event], None]:
         """Batches of events; see `app.llm.events`.
 
         Raises a `RequestError` from the first `anext` for everything that must be an HTTP status (workspace, model,
@@ -50,8 +62,44 @@ class ChatService:
         `Failed`. Closing the generator (`aclose`) or cancelling the task that iterates closes the upstream connection
         and settles the row as cancelled.
         """
-        raise NotImplementedError
+        async with aclosing(self._router.stream(self._gather(request))) as batches:
+            async for batch in batches:
+                yield batch
 
     async def explain(self, request: ChatRequest) -> Explanation:
         """The same path without a model call. Raises the same `RequestError`s as `stream`."""
-        raise NotImplementedError
+        return await self._router.explain(self._gather(request))
+
+    def _gather(self, request: ChatRequest) -> ModelRequest:
+        if request.session_id is not None:
+            raise NotFound(f"there is no session {request.session_id!r}", code="session_not_found")
+        config = self._config()
+        workspace = request.workspace or config.profiles.default_workspace
+        profile = config.profile(workspace)
+        material = Material(
+            messages=request.messages,
+            system_prompt=profile.system_prompt if profile else None,
+            session_state=request.session_state,
+            history=request.history,
+            chunks=request.chunks,
+            entities=request.entities,
+            file=request.file,
+            stacktrace=request.stacktrace,
+            tools=request.tools,
+        )
+        return ModelRequest(
+            request_id=request.request_id,
+            workspace=workspace,
+            task_type=request.task_type,
+            material=material,
+            contains_code=request.contains_code,
+            wish=request.model,
+            max_output_tokens=request.max_output_tokens,
+            temperature=request.temperature,
+            stop=request.stop,
+            response_format=request.response_format,
+            tools=request.tools,
+            tool_choice=request.tool_choice,
+            metadata=request.metadata,
+            session_id=request.session_id,
+        )

@@ -30,6 +30,8 @@ class ModelCall:
     params: Mapping[str, Any] = field(default_factory=dict)
     """Provider parameters of the model's and the rule's configuration; the rule's win."""
     request_id: str = ""
+    task_type: str = "chat"
+    """What the built-in model goes by when it decides between answering and summarising."""
 
 
 @dataclass(frozen=True, slots=True)

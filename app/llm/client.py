@@ -1,0 +1,94 @@
+"""LLMClient.stream(): one call to one model, as typed chunks. litellm translates, our transport carries.
+
+    call ──> translate.request ──> transport.post ──> translate.parser ──> [Chunk, ...]
+                                   (egress policy)
+
+The two models that need no translation of addresses are told apart here and nowhere else: `builtin/…` answers in this
+process, `embedded/…` is started first and then called like any OpenAI-style server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+
+from app.config.secrets import Secrets
+from app.errors import EgressBlocked
+from app.llm import extractive
+from app.llm.calls import Chunk, ModelCall, ReasoningDelta, TextDelta, ToolCallDelta
+from app.llm.embedded import EmbeddedModels
+from app.llm.translate import Translator
+from app.llm.transport import Transport
+from app.llm.watchdog import Limits, Watchdog
+
+CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta)
+"""What the person gets to see: the first of these is the commit point."""
+
+
+class LLMClient:
+    """Asks models. Raises `AttemptError`s only; closing the generator closes the connection.
+
+    `count` counts tokens for the built-in model's report of its own usage.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        transport: Transport,
+        embedded: EmbeddedModels,
+        secrets: Secrets,
+        count: Callable[[str], int],
+    ) -> None:
+        self._translator = translator
+        self._transport = transport
+        self._embedded = embedded
+        self._secrets = secrets
+        self._count = count
+
+    def stream(self, call: ModelCall, limits: Limits) -> AsyncGenerator[list[Chunk], None]:
+        """Batches of chunks, one per network read; ends only after the provider's own end mark.
+
+        Raises `EgressBlocked` at once where a private request names a cloud model: the policy has kept such a model
+        out of the route, and this is the second lock on the same door.
+        """
+        if call.local_only and not call.model.location.is_local:
+            raise EgressBlocked(f"{call.model.id} is a cloud model and this request may not leave the machine")
+        if call.model.provider == "builtin":
+            return extractive.stream(call, self._count)
+        return self._remote(call, limits)
+
+    async def _remote(self, call: ModelCall, limits: Limits) -> AsyncGenerator[list[Chunk], None]:
+        watchdog = Watchdog(limits)
+        try:
+            async with AsyncExitStack() as stack:
+                call, key = await watchdog.wait(self._address(call))
+                request = self._translator.request(call, key)
+                local = call.local_only or call.model.location.is_local
+                posted = self._transport.post(request.url, request.headers, request.body, local=local)
+                response = await watchdog.wait(stack.enter_async_context(posted))
+                if response.status != 200:
+                    body = await watchdog.wait(response.read())
+                    raise self._translator.error(call, response.status, response.headers, body)
+                parser = self._translator.parser(call)
+                reads = await stack.enter_async_context(aclosing(response.chunks()))
+                while (data := await watchdog.wait(anext(reads, None))) is not None:
+                    if batch := parser.feed(data):
+                        watchdog.content_seen = watchdog.content_seen or any(isinstance(c, CONTENT) for c in batch)
+                        yield batch
+                    if parser.complete:
+                        break
+                if rest := parser.close():
+                    yield rest
+        finally:
+            watchdog.close()
+
+    async def _address(self, call: ModelCall) -> tuple[ModelCall, str | None]:
+        """The call with the address to ask and the key to show. Waits for litellm's import and an embedded server."""
+        await self._translator.wait_ready()
+        model = call.model
+        if model.provider != "embedded":
+            return call, await self._secrets.aget(model.api_key_env) if model.api_key_env else None
+        api_base, key = await self._embedded.ensure(model)
+        endpoint = replace(model.endpoint, api_base=api_base)
+        return replace(call, model=replace(model, endpoint=endpoint)), key

@@ -1,0 +1,54 @@
+"""What a request would do, without doing it: the same plan and the same fit, every candidate, and no call."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from app.context.blocks import ContextWindow
+from app.context.builder import ContextBuilder
+from app.errors import ContextTooLarge
+from app.llm.breaker import BreakerBoard
+from app.llm.events import CandidateEstimate, Explanation
+from app.llm.plan import Plan, fit_candidate
+from app.routing.catalog import ModelSpec
+from app.routing.route import Candidate
+from app.usage.pricing import estimate, to_usd
+
+
+async def explain_plan(plan: Plan, builder: ContextBuilder, breakers: BreakerBoard) -> Explanation:
+    """Every candidate fitted and priced, in the order they would be asked."""
+    estimates = [await _estimate(plan, candidate, builder, breakers) for candidate in plan.route.candidates]
+    return Explanation(
+        request_id=plan.request.request_id,
+        route=plan.route,
+        facts=asdict(plan.facts),
+        candidates=tuple(estimates),
+        budget={"used": plan.facts.budget_used},
+        warnings=plan.policy.config.warnings,
+    )
+
+
+async def _estimate(
+    plan: Plan, candidate: Candidate, builder: ContextBuilder, breakers: BreakerBoard
+) -> CandidateEstimate:
+    model, window, problem = candidate.model, None, None
+    try:
+        fitted = await fit_candidate(plan, model, builder)
+        model, window = fitted.model, fitted.window
+    except ContextTooLarge as error:
+        problem = error.detail
+    return CandidateEstimate(
+        model=model.id,
+        origin=candidate.origin.value,
+        location=model.location.value,
+        available=model.available,
+        resting=breakers.resting(model.id),
+        context=window,
+        problem=problem,
+        estimated_cost_usd=None if window is None else _cost(model, window),
+    )
+
+
+def _cost(model: ModelSpec, window: ContextWindow) -> float | None:
+    """The most it would cost: the whole output reserve written. None: price unknown."""
+    return to_usd(estimate(window.input_tokens, window.reserved_output, model.price.value))

@@ -1,0 +1,185 @@
+"""From a request to a decided route: shared by `stream` and `explain`, so that the one cannot differ from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from app.config.loader import Config
+from app.config.schema import Profile
+from app.context.blocks import ContextWindow, Material
+from app.context.builder import ContextBuilder, Prepared
+from app.errors import ContextTooLarge, UnknownWorkspace
+from app.llm.calls import ModelRequest
+from app.routing.catalog import ModelCatalog, ModelSpec
+from app.routing.code import contains_code
+from app.routing.route import Route, RoutingFacts, decide
+from app.routing.rules import RuleSet
+
+COUNTING_TOKENIZER = "gpt-4"
+"""The rules' `input_tokens` is counted before any model is chosen, so by one tokenizer for all: cl100k_base."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What requests are decided by: one consistent set, swapped whole between requests."""
+
+    config: Config
+    rules: RuleSet
+    catalog: ModelCatalog
+
+    def profile(self, workspace: str) -> Profile:
+        """The workspace's profile. Raises `UnknownWorkspace`: an unknown one is never treated as public."""
+        profile = self.config.profile(workspace)
+        if profile is None:
+            known = ", ".join(p.id for p in self.config.profiles.profiles)
+            raise UnknownWorkspace(
+                f"there is no workspace {workspace!r}; profiles.yaml has: {known}", field="workspace"
+            )
+        return profile
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request with everything decided that can be decided without asking a model."""
+
+    request: ModelRequest
+    policy: Policy
+    prepared: Prepared
+    facts: RoutingFacts
+    route: Route
+
+    @property
+    def wanted_output(self) -> int | None:
+        return self.request.max_output_tokens or self.route.max_output_tokens
+
+
+def involves_code(material: Material) -> bool:
+    """Whether code is part of what would be sent: an open file, a stack trace, or text that looks like code."""
+    if material.file is not None or material.stacktrace:
+        return True
+    texts = [chunk.text for chunk in material.chunks]
+    texts += [text for message in (*material.messages, *material.history) if (text := text_of(message))]
+    return any(contains_code(text) for text in texts)
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """The text of a message, its text parts joined where the content is a list."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return ""
+
+
+def has_images(material: Material) -> bool:
+    return any(
+        isinstance(part, Mapping) and part.get("type") in ("image_url", "input_image", "image")
+        for message in (*material.messages, *material.history)
+        if isinstance(content := message.get("content"), list)
+        for part in content
+    )
+
+
+def local_hour(profile: Profile, now: datetime) -> int:
+    """The hour of the day where the profile's person is; the machine's zone where the profile names none."""
+    return now.astimezone(ZoneInfo(profile.timezone) if profile.timezone else None).hour
+
+
+async def make_plan(
+    request: ModelRequest, policy: Policy, builder: ContextBuilder, now: datetime, *, all_verdicts: bool = False
+) -> Plan:
+    """Prepare the material, gather the facts, decide.
+
+    Raises `UnknownWorkspace`, `UnknownModel`, `NoRule`, `NoPermittedModel`.
+    """
+    profile = policy.profile(request.workspace)
+    material = request.material
+    prepared = await builder.prepare(material)
+    code = involves_code(material) if request.contains_code is None else request.contains_code
+    facts = RoutingFacts(
+        task_type=request.task_type,
+        workspace=profile.id,
+        contains_code=code,
+        block_cloud_apis=profile.block_cloud_apis,
+        input_tokens=await prepared.total_tokens(COUNTING_TOKENIZER),
+        has_images=has_images(material),
+        has_tools=bool(request.tools),
+        has_response_format=request.response_format is not None,
+        session_private=request.session_private,
+        agent=request.agent,
+        hour=local_hour(profile, now),
+        metadata=request.metadata,
+    )
+    config = policy.config
+    route = decide(
+        facts,
+        policy.rules,
+        policy.catalog,
+        wish=request.wish,
+        local_fallback=profile.local_fallback or config.routing.local_fallback,
+        upgrades=config.models.upgrades,
+        summarizer=config.models.summarizer,
+        timeouts=config.routing.timeouts,
+        all_verdicts=all_verdicts,
+    )
+    return Plan(request, policy, prepared, facts, route)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model and the window built for it."""
+
+    model: ModelSpec
+    window: ContextWindow
+
+
+async def fit_candidate(plan: Plan, model: ModelSpec, builder: ContextBuilder, shrink: float = 1.0) -> Fitted:
+    """The model with its window, or a larger permitted model where content of priority 2 would be lost.
+
+    Raises `ContextTooLarge` where not even what may never be trimmed fits, here or in any permitted upgrade.
+    """
+    try:
+        window = await _fit(plan, model, builder, shrink)
+        if not window.loses_priority_2:
+            return Fitted(model, window)
+        problem: ContextTooLarge | None = None
+    except ContextTooLarge as error:
+        problem = error
+    # An upgrade answers "too small a window"; a provider that disagrees with our count is not helped by one.
+    upgraded = await _upgrade(plan, model, builder) if shrink == 1.0 else None
+    if upgraded is not None:
+        return upgraded
+    if problem is not None:
+        raise problem
+    return Fitted(model, window)
+
+
+async def _fit(plan: Plan, model: ModelSpec, builder: ContextBuilder, shrink: float = 1.0) -> ContextWindow:
+    return await builder.fit(
+        plan.prepared,
+        model_id=model.id,
+        window=model.context_window.value,
+        max_output_tokens=model.max_output_tokens.value,
+        wanted_output=plan.wanted_output,
+        tokenizer=model.tokenizer,
+        shrink=shrink,
+    )
+
+
+async def _upgrade(plan: Plan, model: ModelSpec, builder: ContextBuilder) -> Fitted | None:
+    """The first permitted upgrade, not known to be unavailable, that holds everything of priority 2."""
+    for larger in plan.route.upgrades:
+        if larger.context_window.value <= model.context_window.value or larger.available is False:
+            continue
+        try:
+            window = await _fit(plan, larger, builder)
+        except ContextTooLarge:
+            continue
+        if not window.loses_priority_2:
+            return Fitted(larger, replace(window, upgraded_from=model.id))
+    return None

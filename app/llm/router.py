@@ -1,0 +1,307 @@
+"""ModelRouter: the one door to a model.
+
+stream ── make_plan ── first window that fits ──> [RouteChosen, ContextBuilt]
+                                                      │
+             ┌────────────────────────────────────────┤
+             ▼                                        │
+        one attempt ── content ──> [TextDelta, ...] ──> Done
+             │ AttemptError before any content          AttemptError after content ──> Failed
+             ▼
+        RetryPolicy.decide ── Retry: wait ────────────┘
+             ├── NextModel: fit the next candidate ───┘
+             └── GiveUp ──> Failed
+
+Everything above the first yield raises `RequestError`; everything below it ends in exactly one `Done` or `Failed`.
+Closing the generator, or cancelling the task that iterates it, closes the upstream connection wherever it stands and
+leaves a `cancelled` row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from app.context.builder import ContextBuilder
+from app.errors import (
+    AllCandidatesFailed,
+    AnswerError,
+    AnswerTimeout,
+    AttemptError,
+    AttemptTimeout,
+    ContextOverflow,
+    ContextTooLarge,
+    FailureKind,
+    StreamInterrupted,
+)
+from app.llm.attempt import Attempt, Desk
+from app.llm.breaker import BreakerBoard, counts
+from app.llm.calls import ModelRequest, TextDelta, ToolCallDelta
+from app.llm.events import AttemptFailed, AttemptReport, ContextBuilt, Done, Event, Explanation, Failed, RouteChosen
+from app.llm.explain import explain_plan
+from app.llm.plan import Fitted, Plan, Policy, fit_candidate, make_plan
+from app.llm.retry import AttemptState, NextModel, Retry, RetryPolicy
+from app.llm.watchdog import Limits
+from app.routing.route import Candidate
+
+Outcome: TypeAlias = Literal["retrying", "falling_back"]
+
+OVERFLOW_REBUILDS = 2
+OVERFLOW_SHRINK = 0.8
+"""A provider that calls the prompt too long gets it again, twice at most, each time in four fifths of the room."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where one request stands."""
+
+    plan: Plan
+    started: float
+    waiting: list[Candidate]
+    """Candidates not asked yet, in order."""
+    fitted: Fitted
+    """The one asked now, with its window."""
+    shrink: float = 1.0
+    tries: int = 0
+    """How often `fitted` was asked."""
+    attempts: list[AttemptReport] = field(default_factory=list)
+    delivered: int = 0
+    """Characters of the answer that went out."""
+
+    def next(self, fitted: Fitted) -> None:
+        self.fitted, self.tries, self.shrink = fitted, 0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows a failed attempt: events to tell, a pause, or the end."""
+
+    events: list[Event]
+    wait_seconds: float = 0.0
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A drained answer."""
+
+    text: str
+    done: Done
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+
+
+class ModelRouter:
+    """Decides, asks, retries, meters. Every feature that wants a model goes through here and through nothing else.
+
+    `policy` returns the set of rules, profiles and models that is current; it is read once per request.
+    """
+
+    def __init__(
+        self, policy: Callable[[], Policy], builder: ContextBuilder, desk: Desk, breakers: BreakerBoard
+    ) -> None:
+        self._policy = policy
+        self._builder = builder
+        self._desk = desk
+        self._clock = desk.clock
+        self.breakers = breakers
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Event], None]:
+        """Batches of events. Raises `RequestError` before the first one, and nothing after it."""
+        started = self._clock.monotonic()
+        plan = await make_plan(request, self._policy(), self._builder, self._clock.now())
+        progress, skipped = await self._first_fit(plan, started)
+        route = replace(plan.route, reasons=(*plan.route.reasons, *skipped)) if skipped else plan.route
+        yield [RouteChosen(request.request_id, route), ContextBuilt(progress.fitted.window)]
+        async with aclosing(self._answer(progress)) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def complete(self, request: ModelRequest) -> Completion:
+        """The whole answer. Raises `RequestError` or the `AnswerError` the stream would have ended with."""
+        texts: list[str] = []
+        calls: list[ToolCallDelta] = []
+        async with aclosing(self.stream(request)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    if isinstance(event, TextDelta):
+                        texts.append(event.text)
+                    elif isinstance(event, ToolCallDelta):
+                        calls.append(event)
+                    elif isinstance(event, Failed):
+                        raise event.error
+                    elif isinstance(event, Done):
+                        return Completion("".join(texts), event, tuple(calls))
+        raise AssertionError("a stream ends with Done or Failed")
+
+    async def explain(self, request: ModelRequest) -> Explanation:
+        """The same decision and the same fit, and no call. Raises the same `RequestError`s."""
+        plan = await make_plan(request, self._policy(), self._builder, self._clock.now(), all_verdicts=True)
+        return await explain_plan(plan, self._builder, self.breakers)
+
+    async def _first_fit(self, plan: Plan, started: float) -> tuple[Progress, list[str]]:
+        """The first candidate that is awake and whose window holds what may not be trimmed; and who was skipped."""
+        resting = {c.model.id: self.breakers.resting(c.model.id) for c in plan.route.candidates}
+        awake = [c for c in plan.route.candidates if resting[c.model.id] is None]
+        # Where all are resting, resting would only mean failing: then they are asked all the same.
+        waiting = awake or list(plan.route.candidates)
+        skipped = [f"{model} skipped: {why}" for model, why in resting.items() if why] if awake else []
+        refusal: ContextTooLarge | None = None
+        while waiting:
+            candidate = waiting.pop(0)
+            try:
+                fitted = await fit_candidate(plan, candidate.model, self._builder)
+            except ContextTooLarge as error:
+                refusal = refusal or error
+                skipped.append(f"{candidate.model.id} skipped: {error.detail}")
+                continue
+            return Progress(plan, started, waiting, fitted), skipped
+        raise refusal or ContextTooLarge("no candidate's window holds the request")
+
+    async def _answer(self, progress: Progress) -> AsyncGenerator[list[Event], None]:
+        while True:
+            attempt = Attempt(self._desk, progress.plan, progress.fitted, len(progress.attempts) + 1)
+            progress.tries += 1
+            self.breakers.starts(attempt.model.id)
+            failure: AttemptError | None = None
+            try:
+                async with aclosing(attempt.content(self._limits(progress))) as batches:
+                    async for batch in batches:
+                        yield list(batch)
+            except AttemptError as error:
+                failure = error
+            except BaseException:
+                self.breakers.abandoned(attempt.model.id)
+                attempt.abandon()
+                raise
+            if failure is None:
+                yield [await self._done(progress, attempt)]
+                return
+            progress.delivered += attempt.meter.characters
+            progress.attempts.append(attempt.report(failure))
+            step = await self._after(progress, attempt, failure)
+            if step.final:
+                await attempt.fail(failure)
+                yield step.events
+                return
+            async with attempt.failing(failure):
+                yield step.events
+                if step.wait_seconds:
+                    await self._clock.sleep(step.wait_seconds)
+
+    def _limits(self, progress: Progress) -> Limits:
+        route = progress.plan.route
+        left = route.total_seconds - self._elapsed(progress)
+        return Limits(route.first_token_seconds, route.idle_seconds, max(left, 0.0))
+
+    def _elapsed(self, progress: Progress) -> float:
+        return self._clock.monotonic() - progress.started
+
+    async def _done(self, progress: Progress, attempt: Attempt) -> Done:
+        self.breakers.succeeded(attempt.model.id)
+        end, where = await attempt.succeed()
+        first = attempt.meter.first_content
+        return Done(
+            request_id=progress.plan.request.request_id,
+            model=attempt.model.id,
+            location=attempt.model.location.value,
+            finish_reason=attempt.meter.finish or "stop",
+            input_tokens=end.input_tokens or 0,
+            output_tokens=end.output_tokens or 0,
+            cost_usd=None if end.cost_micro_usd is None else end.cost_micro_usd / 1_000_000,
+            cost_source=end.cost_source.value,
+            latency_ms=round(self._elapsed(progress) * 1000),
+            time_to_first_token_ms=None if first is None else round((first - progress.started) * 1000),
+            attempt_count=attempt.number,
+            warnings=(*progress.plan.request.warnings, *attempt.warnings(end)),
+            ledger=where,
+            attempts=(*progress.attempts, attempt.report()),
+        )
+
+    async def _after(self, progress: Progress, attempt: Attempt, failure: AttemptError) -> Step:
+        if attempt.committed:
+            self._verdict(attempt, failure)
+            return self._end(progress, _interrupted(failure))
+        if isinstance(failure, ContextOverflow) and await self._shrink(progress):
+            told = self._told(progress, attempt, failure, "retrying", 0.0)
+            return Step([told, ContextBuilt(progress.fitted.window)])
+        config = progress.plan.policy.config.routing.retry
+        limit = min(config.max_total_seconds, progress.plan.route.total_seconds)
+        left = [c for c in progress.waiting if self.breakers.resting(c.model.id) is None] or progress.waiting
+        state = AttemptState(progress.tries, len(left), self._elapsed(progress))
+        decision = RetryPolicy(config.backoff_seconds, limit).decide(failure, state, self._clock.chance())
+        if isinstance(decision, Retry):
+            wait = decision.wait_seconds
+            return Step([self._told(progress, attempt, failure, "retrying", wait)], wait)
+        self._verdict(attempt, failure)
+        if isinstance(decision, NextModel) and await self._next(progress):
+            told = self._told(progress, attempt, failure, "falling_back", 0.0)
+            return Step([told, ContextBuilt(progress.fitted.window)])
+        return self._end(progress, self._exhausted(progress, failure, decision.reason))
+
+    def _verdict(self, attempt: Attempt, failure: AttemptError) -> None:
+        if counts(failure, attempt.model.location):
+            self.breakers.failed(attempt.model.id)
+        else:
+            self.breakers.abandoned(attempt.model.id)
+
+    async def _next(self, progress: Progress) -> bool:
+        """Fit the next candidate that is awake; False where none is left that can hold the request."""
+        asleep: list[Candidate] = []
+        while progress.waiting or asleep:
+            if not progress.waiting:
+                progress.waiting, asleep = asleep, []
+                candidate = progress.waiting.pop(0)
+            else:
+                candidate = progress.waiting.pop(0)
+                if self.breakers.resting(candidate.model.id) is not None:
+                    asleep.append(candidate)
+                    continue
+            try:
+                progress.next(await fit_candidate(progress.plan, candidate.model, self._builder))
+            except ContextTooLarge:
+                continue
+            progress.waiting = [*progress.waiting, *asleep]
+            return True
+        return False
+
+    async def _shrink(self, progress: Progress) -> bool:
+        """Build a smaller window for the same model; False where that was done often enough or gains nothing."""
+        shrink = progress.shrink * OVERFLOW_SHRINK
+        if shrink < OVERFLOW_SHRINK**OVERFLOW_REBUILDS - 1e-9:
+            return False
+        try:
+            fitted = await fit_candidate(progress.plan, progress.fitted.model, self._builder, shrink)
+        except ContextTooLarge:
+            return False
+        if fitted.window.input_tokens >= progress.fitted.window.input_tokens:
+            return False
+        progress.fitted, progress.shrink = fitted, shrink
+        return True
+
+    @staticmethod
+    def _told(progress: Progress, attempt: Attempt, failure: AttemptError, outcome: Outcome, wait: float) -> Event:
+        return AttemptFailed(attempt.model.id, attempt.number, outcome, failure.code, failure.detail, round(wait, 3))
+
+    def _exhausted(self, progress: Progress, failure: AttemptError, why: str) -> AnswerError:
+        if self._elapsed(progress) >= progress.plan.route.total_seconds:
+            return AnswerTimeout(f"no answer within {progress.plan.route.total_seconds:g} s: {failure.detail}")
+        tried = "; ".join(f"{a.model}: {a.reason}" for a in _last_of_each(progress.attempts))
+        advice = "" if failure.kind is FailureKind.FATAL else " `llm-sidecar doctor` says what each model lacks."
+        return AllCandidatesFailed(f"{tried}.{advice}", reason=why, last_code=failure.code)
+
+    @staticmethod
+    def _end(progress: Progress, error: AnswerError) -> Step:
+        request_id = progress.plan.request.request_id
+        return Step([Failed(request_id, error, progress.delivered, tuple(progress.attempts))], final=True)
+
+
+def _interrupted(failure: AttemptError) -> AnswerError:
+    """A failure after the commit point: what was delivered stays, and is not the whole answer."""
+    if isinstance(failure, AttemptTimeout):
+        return AnswerTimeout(f"{failure.detail}; the answer is incomplete", last_code=failure.code)
+    return StreamInterrupted(f"{failure.detail}; the answer is incomplete", last_code=failure.code)
+
+
+def _last_of_each(attempts: list[AttemptReport]) -> list[AttemptReport]:
+    return list({attempt.model: attempt for attempt in attempts}.values())
