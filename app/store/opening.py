@@ -6,6 +6,7 @@ In order: read the revision without touching the file (a newer one is refused as
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -110,17 +111,15 @@ def quick_check(connection: Connection) -> None:
 
 
 def set_aside(path: Path, now: datetime) -> Path:
-    """Move a broken database, with its -wal and -shm, to a dated name beside it; nothing is deleted."""
+    """Move a broken database to a dated name beside it, with what belongs to it (-wal, -shm, …); nothing is deleted."""
     stem = f"{path.name}.broken-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     target = path.with_name(stem)
     number = 1
     while target.exists():
         number += 1
         target = path.with_name(f"{stem}-{number}")
-    for suffix in ("", "-wal", "-shm"):
-        source = path.with_name(path.name + suffix)
-        if source.exists():
-            source.rename(target.with_name(target.name + suffix))
+    for source in (path, *path.parent.glob(glob.escape(path.name) + "-*")):
+        source.rename(target.with_name(target.name + source.name.removeprefix(path.name)))
     return target
 
 

@@ -182,7 +182,7 @@ class Writer:
 
     def _attempt(self, connection: Connection, group: list[Write]) -> Exception | None:
         """One transaction. Returns what went wrong; what concerns the file, not the write, as `StoreUnavailable`."""
-        raw = _driver(connection)
+        raw = driver(connection)
         try:
             self._begin(raw, full_sync=any(write.durable for write in group))
             for write in group:
@@ -225,7 +225,7 @@ class Writer:
         """Copy the WAL into the file. A failure is harmless: the WAL keeps everything, and the next one tries again."""
         self._commits = 0
         try:
-            _driver(connection).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            driver(connection).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         except sqlite3.Error as error:
             self.suspect = self.suspect or is_broken(error)
             log.warning("checkpoint failed: %s", error)
@@ -249,7 +249,8 @@ def _finish(write: Write, error: Exception | None) -> None:
         log.exception("a write's `finished` failed")
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
+def driver(connection: Connection) -> sqlite3.Connection:
+    """The sqlite3 connection under a SQLAlchemy one, for statements on a hot path."""
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     return raw

@@ -1,8 +1,10 @@
 """UsageLedger: one row per attempt, pending beside the call, settled on disk before the client hears `done`.
 
-`begin` and `settle` only append to a queue in memory. One batch at a time is with the store's writer thread; whatever
-comes meanwhile is the next batch (group commit), so that a hundred requests that end together share one wait for the
-disk. A settle writes the whole row, so nothing depends on its pending row having been written.
+`begin` notes the attempt in a journal file and leaves its pending row to the next round of such rows, a few
+milliseconds later; an attempt that has ended by then is written once. `settle` appends to a queue in memory. One batch
+at a time is with the store's writer thread; whatever comes meanwhile is the next batch (group commit), so that a
+hundred requests that end together share one wait for the disk. A settle writes the whole row: nothing depends on its
+pending row having been written.
 
 When the database cannot be written (disk full, locked, damaged) no answer fails and none waits long: rows stay in the
 bounded queue, `settle` says `queued`, the queue is tried again with growing pauses, and `health()` counts.
@@ -17,6 +19,7 @@ from datetime import datetime
 from typing import Literal
 
 from app.store.database import Database, StoreUnavailable
+from app.usage.journal import AttemptJournal, journal_path, read_journal
 from app.usage.records import AttemptEnd, AttemptStart, Receipt
 from app.usage.rows import Batch, Entry, mark_interrupted
 
@@ -27,10 +30,15 @@ Stored = Literal["stored", "queued"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerLimits:
-    """`capacity`: attempts that may wait in memory. Times are seconds; the last of `retry_pauses` repeats."""
+    """`capacity`: attempts that may wait in memory. Times are seconds.
+
+    `settle_wait`: how long an answer waits for the disk. `pending_delay`: how long a begun attempt may be only in the
+    journal. `retry_pauses`: between tries to write; the last one repeats.
+    """
 
     capacity: int = 10_000
     settle_wait: float = 0.25
+    pending_delay: float = 0.02
     retry_pauses: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -55,12 +63,15 @@ class _Waiting(Entry):
 class UsageLedger:
     """Made by `UsageLedger.open`. All methods are called on the loop that opened it; none blocks it."""
 
-    def __init__(self, database: Database, *, interrupted: int, limits: LedgerLimits) -> None:
+    def __init__(self, database: Database, journal: AttemptJournal, *, interrupted: int, limits: LedgerLimits) -> None:
         self._database = database
+        self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._interrupted = interrupted
         self._open: dict[str, AttemptStart] = {}
+        self._young: dict[str, AttemptStart] = {}  # begun, and in the journal only
+        self._ripening: asyncio.TimerHandle | None = None
         self._queue: dict[str, _Waiting] = {}  # by attempt id: a settle replaces its own pending row
         self._in_flight: dict[str, _Waiting] = {}
         self._failures = 0
@@ -72,24 +83,29 @@ class UsageLedger:
 
     @classmethod
     async def open(cls, database: Database, *, now: datetime, limits: LedgerLimits | None = None) -> UsageLedger:
-        """A ledger on `database`; rows that a crash left pending become `interrupted`, settled `now`.
+        """A ledger on `database`; attempts that a crash cut off become `interrupted`, settled `now`.
 
-        A database that cannot be written at this moment is no reason not to start: those rows then stay pending until
-        the next start.
+        A database that cannot be written at this moment is no reason not to start: what a crash left then stays as it
+        is until the next start.
         """
+        path = journal_path(database.path)
+        notes = await database.read(lambda _connection: read_journal(path))
         interrupted = 0
         try:
-            interrupted = await database.write(lambda connection: mark_interrupted(connection, now))
+            interrupted = await database.write(lambda connection: mark_interrupted(connection, notes, now))
+            notes = []
         except StoreUnavailable as error:
             log.warning("cannot look for interrupted attempts: %s", error.detail)
-        return cls(database, interrupted=interrupted, limits=limits or LedgerLimits())
+        journal = AttemptJournal(path)
+        journal.compact(notes)
+        return cls(database, journal, interrupted=interrupted, limits=limits or LedgerLimits())
 
     def begin(self, start: AttemptStart) -> None:
         """Note that a call goes out. Its pending row is committed beside the call; nothing is waited for."""
-        self._open[start.id] = start
-        # With a full queue nothing is lost by leaving the pending row out: the settle writes the whole row.
-        if len(self._queue) < self._limits.capacity:
-            self._append(_Waiting(start))
+        self._open[start.id] = self._young[start.id] = start
+        self._journal.note(start)
+        if self._ripening is None:
+            self._ripening = self._loop.call_later(self._limits.pending_delay, self._ripen)
 
     async def settle(self, id: str, end: AttemptEnd, receipt: Receipt | None = None) -> Stored:
         """Store how the attempt ended: `stored` once it is on disk, `queued` when that takes too long or fails now.
@@ -97,7 +113,7 @@ class UsageLedger:
         Raises KeyError for an id that was not begun or is settled already, and nothing else. A caller that is cancelled
         while it waits loses only the answer: the row is written all the same.
         """
-        entry = _Waiting(self._open.pop(id), end, receipt)
+        entry = self._ended(id, end, receipt)
         if not self._admit(entry):
             return "queued"
         if self._failures:  # known to be failing: the answer need not wait to find that out again
@@ -117,7 +133,7 @@ class UsageLedger:
 
         Raises KeyError like `settle`.
         """
-        entry = _Waiting(self._open.pop(id), end, receipt)
+        entry = self._ended(id, end, receipt)
         if self._admit(entry):
             self._append(entry)
 
@@ -136,6 +152,7 @@ class UsageLedger:
 
         Attempts begun and never settled stay `pending`: the next start finds them and calls them interrupted.
         """
+        self._ripen()
         self._try_again()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout)
@@ -143,9 +160,26 @@ class UsageLedger:
             left = self.health().waiting
             self._lost += left
             log.error("the ledger ends with %d rows that could not be written", left)
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        for timer in (self._retry, self._ripening):
+            if timer is not None:
+                timer.cancel()
+        self._journal.close(remove=self._idle.is_set())
+
+    def _ended(self, id: str, end: AttemptEnd, receipt: Receipt | None) -> _Waiting:
+        start = self._open.pop(id)
+        self._young.pop(id, None)
+        return _Waiting(start, end, receipt)
+
+    def _ripen(self) -> None:
+        """Attempts still running get their pending rows, all in one transaction."""
+        self._ripening = None
+        young, self._young = self._young, {}
+        for start in young.values():
+            # With a full queue nothing is lost by leaving the pending row out: the settle writes the whole row.
+            if len(self._queue) < self._limits.capacity:
+                self._append(_Waiting(start))
+        if self._journal.is_large:
+            self._journal.compact(e.start for waiting in (self._queue, self._in_flight) for e in waiting.values())
 
     def _admit(self, entry: _Waiting) -> bool:
         """False, and counted as lost, where the queue has no room for a settled row."""

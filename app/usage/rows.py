@@ -1,12 +1,14 @@
 """The ledger's records as SQL rows, and one batch of them as a transaction.
 
-The statements are SQLAlchemy Core's, compiled once: running the compiled text with a plain tuple costs a third of
-executing the construct, and this is on every request's path.
+The statements are SQLAlchemy Core's, compiled once and run with plain tuples on the driver's connection: this is on
+every request's path, and executing the constructs would cost more than SQLite does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +19,7 @@ from sqlalchemy import Connection, Table, update
 from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 
 from app.store.tables import llm_usage_log, request_receipts, to_text
-from app.store.writer import is_unavailable
+from app.store.writer import driver, is_unavailable
 from app.usage.records import AttemptEnd, AttemptStart, Receipt, Status
 
 log = logging.getLogger(__name__)
@@ -119,7 +121,7 @@ class Batch:
         self._lost.clear()
         try:
             for sql, rows in self.statements():
-                connection.exec_driver_sql(sql, rows)
+                driver(connection).executemany(sql, rows)
         except Exception as error:
             if is_unavailable(error):
                 raise
@@ -144,7 +146,7 @@ class Batch:
             single = Batch([entry], self._done)
             try:
                 for sql, rows in single.statements():
-                    connection.exec_driver_sql(sql, rows)
+                    driver(connection).executemany(sql, rows)
             except Exception as error:
                 if is_unavailable(error):
                     raise
@@ -153,8 +155,14 @@ class Batch:
                 log.error("a ledger row cannot be stored and is lost: %s", type(error).__name__)
 
 
-def mark_interrupted(connection: Connection, now: datetime) -> int:
-    """Rows that are still pending become interrupted; returns how many. Only right while no attempt is running."""
+def mark_interrupted(connection: Connection, notes: Sequence[AttemptStart], now: datetime) -> int:
+    """What a crash cut off becomes interrupted: the journal's `notes` that have no row, and rows that are pending.
+
+    Returns how many. Only right while no attempt is running.
+    """
+    for start in notes:
+        with contextlib.suppress(ValueError, OverflowError, sqlite3.IntegrityError):  # a note that is no row
+            driver(connection).execute(_INSERT_PENDING, pending_row(start))
     statement = (
         update(llm_usage_log)
         .where(llm_usage_log.c.status == Status.PENDING.value)
