@@ -1,0 +1,71 @@
+"""What every command shares: exit codes, the error that ends a command, settings, the `--json` option."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+class ExitCode(IntEnum):
+    """What the process's exit status means. 130 is Ctrl-C, as everywhere; `serve` adds those of `StartupError`."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_RUNNING = 3
+    UNAUTHORIZED = 4
+
+
+EXIT_CODES = (
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no sidecar is running, 4 the sidecar refused the token, "
+    "130 interrupted."
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+class CliError(Exception):
+    """Ends a command: one message for the person on stderr, with the remedy in it, and an exit status."""
+
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def read_settings(**given: object) -> Settings:
+    """Settings from the environment, overridden by what the command line gave (None: not given).
+
+    Raises `CliError` that names the variable, never its value: the token is one of them.
+    """
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+
+    overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = [_problem(str(p["loc"][0]) if p["loc"] else "settings", p["msg"], overrides) for p in error.errors()]
+        raise CliError("\n".join(lines), ExitCode.USAGE) from None
+
+
+def _problem(field: str, message: str, overrides: dict[str, Any]) -> str:
+    name = f"--{field.replace('_', '-')}" if field in overrides else f"SIDECAR_{field.upper()}"
+    return f"{name}: {message[:1].lower()}{message[1:]}"
+
+
+def print_json(value: object) -> None:
+    """Indented where a person reads, one line where a program does."""
+    indent = 2 if sys.stdout.isatty() else None
+    print(json.dumps(value, ensure_ascii=False, indent=indent), flush=True)
+
+
+def warn(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

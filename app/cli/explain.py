@@ -1,0 +1,85 @@
+"""`llm-sidecar explain`: what a request would do, and why; no model is called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.common import JsonOption, print_json, read_settings
+from app.cli.request import (
+    FileOption,
+    ModelOption,
+    SessionOption,
+    TaskTypeOption,
+    TextArgument,
+    WorkspaceOption,
+    request_body,
+)
+
+PATH = "/api/v1/explain"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("explain")(explain)
+
+
+def explain(
+    text: TextArgument = None,
+    workspace: WorkspaceOption = None,
+    task_type: TaskTypeOption = None,
+    model: ModelOption = None,
+    session: SessionOption = None,
+    file: FileOption = None,
+    messages: Annotated[bool, typer.Option("--messages", help="Print the messages that would be sent, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which model would be asked, and why; none is.
+
+    Every rule's verdict, what the policy removed, and each candidate with its fit and cost. The decision is the one
+    `chat` would make with the same words and options.
+    """
+    from app.cli.client import Sidecar
+
+    body = request_body(text, workspace=workspace, task_type=task_type, model=model, session=session, file=file)
+    if messages:
+        body["include_messages"] = True
+    with Sidecar(read_settings()) as sidecar:
+        answer = sidecar.post(PATH, body)
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer)
+
+
+def _show(answer: Mapping[str, Any]) -> None:
+    from app.cli.output import printable
+    from app.cli.show import candidate_table, removed_table, rows_of, verdict_table
+
+    route = answer.get("route")
+    decided: Mapping[str, Any] = route if isinstance(route, Mapping) else {}
+    print(f"rule: {decided.get('rule', '?')}")
+    for reason in decided.get("reasons") or ():
+        print(f"  {printable(str(reason))}")
+    print()
+    verdict_table(rows_of(decided.get("verdicts") or answer.get("verdicts")))
+    print()
+    if removed := rows_of(decided.get("removed") or answer.get("removed")):
+        removed_table(removed)
+        print()
+    candidate_table(rows_of(answer.get("candidates")))
+    _show_budget(answer.get("budget"))
+    for warning in answer.get("warnings") or ():
+        print(f"note: {printable(str(warning))}")
+    for message in rows_of(answer.get("messages")):
+        print(f"\n--- {message.get('role', '?')}")
+        content = message.get("content")
+        print(printable(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=1)))
+
+
+def _show_budget(budget: Any) -> None:
+    used = budget.get("used") if isinstance(budget, Mapping) else None
+    if isinstance(used, int | float):
+        print(f"\nbudget used: {used:.0%}")

@@ -1,0 +1,97 @@
+"""`llm-sidecar models`: the models of the configuration and what is known about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from app.cli.common import JsonOption, print_json, read_settings
+
+PATH = "/api/v1/models"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("models")(models)
+
+
+def models(as_json: JsonOption = False) -> None:
+    """List the configured models and what is known of each.
+
+    Whether its server has it, window, output limit, price, and where each value comes from.
+    """
+    from app.cli.client import Sidecar
+
+    with Sidecar(read_settings()) as sidecar:
+        answer = sidecar.get(PATH)
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer)
+
+
+def _show(answer: Mapping[str, Any]) -> None:
+    from app.cli.output import Column, note, number, table
+    from app.cli.show import rows_of, text_of
+
+    columns = [
+        Column("model"),
+        Column("location"),
+        Column("available"),
+        Column("window", True),
+        Column("output limit", True),
+        Column("$ in / out per million", True),
+        Column("values from"),
+    ]
+    listed = rows_of(answer.get("models"))
+    rows = [
+        [
+            text_of(m.get("id")),
+            text_of(m.get("location")),
+            text_of(m.get("available")) or "not known",
+            number(_value(m.get("context_window"))),
+            number(limit) if (limit := _value(m.get("max_output_tokens"))) is not None else "",
+            _price(m),
+            _sources(m),
+        ]
+        for m in listed
+    ]
+    table(columns, rows)
+    for model in listed:
+        for warning in model.get("warnings") or ():
+            note(f"{model.get('id')}: {warning}")
+
+
+def _value(field: Any) -> Any:
+    """The value of a field that is given with its source."""
+    return field.get("value") if isinstance(field, Mapping) else field
+
+
+def _price(model: Mapping[str, Any]) -> str:
+    price = _value(model.get("price"))
+    if not isinstance(price, Mapping):
+        return "unknown"
+    into, out = (price.get(key) for key in ("input", "output"))
+    return "free" if _is_zero(into) and _is_zero(out) else f"{_trim(into)} / {_trim(out)}"
+
+
+def _is_zero(amount: Any) -> bool:
+    return amount is not None and float(amount) == 0
+
+
+def _trim(amount: Any) -> str:
+    return "?" if amount is None else f"{float(amount):g}"
+
+
+def _sources(model: Mapping[str, Any]) -> str:
+    """`config`, or `window: config, output: litellm` where they differ."""
+    named = {"window": "context_window", "output": "max_output_tokens", "price": "price"}
+    found = {
+        label: str(field["source"])
+        for label, key in named.items()
+        if isinstance(field := model.get(key), Mapping) and field.get("source")
+    }
+    if len(set(found.values())) <= 1:
+        return next(iter(found.values()), "")
+    return ", ".join(f"{label}: {source}" for label, source in found.items())

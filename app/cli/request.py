@@ -1,0 +1,83 @@
+"""The options that `chat` and `explain` share, and the body of `POST /api/v1/chat` they make."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.common import CliError, ExitCode
+
+TextArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TEXT", help="What to ask; `-`, or nothing with a pipe, reads it from stdin."),
+]
+WorkspaceOption = Annotated[str | None, typer.Option("--workspace", "-w", help="Profile to work under.")]
+TaskTypeOption = Annotated[
+    str | None, typer.Option("--task-type", "-t", help="chat, debugging, refactoring, summarization, …")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Ask this model first; the workspace's policy still holds.")
+]
+SessionOption = Annotated[str | None, typer.Option("--session", "-s", help="Id of the session to go on with.")]
+FileOption = Annotated[
+    str | None,
+    typer.Option("--file", "-f", metavar="PATH[:LINE]", help="File you are working on, and the line of the cursor."),
+]
+
+MOST_BYTES = 8_000_000
+"""More than any model's window; the sidecar has its own limit."""
+
+
+def request_body(
+    text: Sequence[str] | None,
+    *,
+    workspace: str | None,
+    task_type: str | None,
+    model: str | None,
+    session: str | None,
+    file: str | None,
+) -> dict[str, Any]:
+    """Only what was given: the sidecar knows the defaults. Raises `CliError` for an empty query or unreadable file."""
+    given = {"workspace": workspace, "task_type": task_type, "model": model, "session_id": session}
+    body: dict[str, Any] = {"query": read_query(text)}
+    body |= {name: value for name, value in given.items() if value is not None}
+    if file is not None:
+        body["context"] = {"file": read_file(file)}
+    return body
+
+
+def read_query(text: Sequence[str] | None) -> str:
+    words = list(text or [])
+    if words in ([], ["-"]):
+        if not words and sys.stdin.isatty():
+            raise CliError("say what to ask, for example: llm-sidecar chat 'what is a monad?'", ExitCode.USAGE)
+        query = sys.stdin.buffer.read(MOST_BYTES).decode("utf-8", "replace")
+    else:
+        query = " ".join(words)
+    if not query.strip():
+        raise CliError("there is nothing to ask: the text is empty", ExitCode.USAGE)
+    return query
+
+
+def read_file(given: str) -> dict[str, Any]:
+    """`path`, `text` and, after the last colon, `line` (1-based) of `PATH[:LINE]`."""
+    path, line = Path(given), None
+    name, colon, number = given.rpartition(":")
+    if colon and number.isdecimal() and not path.exists():
+        path, line = Path(name), int(number)
+    if line == 0:
+        raise CliError(f"--file: lines count from 1, and {given!r} says 0", ExitCode.USAGE)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CliError(
+            f"--file: {path} cannot be read: {error.strerror or type(error).__name__}", ExitCode.USAGE
+        ) from None
+    if len(data) > MOST_BYTES or b"\0" in data[:8192]:
+        raise CliError(f"--file: {path} is not a text file of at most {MOST_BYTES:,} bytes", ExitCode.USAGE)
+    file: dict[str, Any] = {"path": str(path), "text": data.decode("utf-8", "replace")}
+    return file if line is None else file | {"line": line}

@@ -1,0 +1,112 @@
+"""`llm-sidecar usage`: what was used and what it cost, from the ledger of the running sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.common import CliError, ExitCode, JsonOption, print_json, read_settings
+
+PATH = "/api/v1/usage"
+
+
+class Period(StrEnum):
+    """From local midnight; weeks begin on Monday."""
+
+    TODAY = "today"
+    WEEK = "week"
+    MONTH = "month"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("usage")(usage)
+
+
+def usage(
+    period: Annotated[Period | None, typer.Argument(help="Since midnight, Monday, or the first of the month.")] = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="DATE", help="From this date or time on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to, not including, this one.")] = None,
+    by: Annotated[
+        str, typer.Option("--by", metavar="FIELDS", help="Group by model, task_type, workspace, agent, day, …")
+    ] = "model",
+    workspace: Annotated[str | None, typer.Option("--workspace", "-w", help="This workspace only.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show requests, tokens and cost, by model or otherwise.
+
+    Without a period, the last 30 days. Dates are local: 2026-03-01 or 2026-03-01T09:30. Several fields of `--by`
+    are separated by commas.
+    """
+    from app.cli.client import Sidecar
+
+    if period is not None and (start or end):
+        raise CliError("give either a period or --from and --to, not both", ExitCode.USAGE)
+    params = {"group_by": by, "workspace": workspace, **span(period, start, end, datetime.now().astimezone())}
+    with Sidecar(read_settings()) as sidecar:
+        answer = sidecar.get(PATH, {name: value for name, value in params.items() if value})
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer, [field.strip() for field in by.split(",") if field.strip()])
+
+
+def span(period: Period | None, start: str | None, end: str | None, now: datetime) -> dict[str, str | None]:
+    """`from` and `to` as ISO 8601 with an offset. `now` is local; raises `CliError` for a date that is none."""
+    if period is not None:
+        return {"from": _begin(period, now).isoformat(), "to": None}
+    return {"from": _moment("--from", start), "to": _moment("--to", end)}
+
+
+def _begin(period: Period, now: datetime) -> datetime:
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    if period is Period.WEEK:
+        midnight -= timedelta(days=midnight.weekday())
+    elif period is Period.MONTH:
+        midnight = midnight.replace(day=1)
+    return midnight.astimezone()  # the offset that held then, which may be another than now's
+
+
+def _moment(option: str, given: str | None) -> str | None:
+    if given is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise CliError(
+            f"{option}: {given!r} is not a date such as 2026-03-01 or 2026-03-01T09:30", ExitCode.USAGE
+        ) from None
+    return (moment if moment.tzinfo else moment.astimezone()).isoformat()
+
+
+def _show(answer: Mapping[str, Any], fields: Sequence[str]) -> None:
+    from app.cli.output import Column, table
+    from app.cli.show import rows_of, text_of
+
+    columns = [
+        *(Column(field) for field in fields),
+        Column("requests", True),
+        Column("attempts", True),
+        Column("input", True),
+        Column("output", True),
+        Column("cost", True),
+    ]
+    rows = []
+    for group in rows_of(answer.get("groups")):
+        key = group.get("key")
+        named: Mapping[str, Any] = key if isinstance(key, Mapping) else {}
+        rows.append([*(text_of(named.get(field)) or "-" for field in fields), *_amounts(group)])
+    totals = answer.get("totals")
+    if rows and isinstance(totals, Mapping):
+        rows.append(["total", *("" for _ in fields[1:]), *_amounts(totals)])
+    table(columns, rows, title=f"{text_of(answer.get('from'))} to {text_of(answer.get('to'))}")
+
+
+def _amounts(row: Mapping[str, Any]) -> list[str]:
+    from app.cli.output import dollars, number
+
+    counts = [number(row.get(key)) for key in ("requests", "attempts", "input_tokens", "output_tokens")]
+    return [*counts, dollars(row.get("cost_usd"))]
