@@ -57,10 +57,12 @@ _NOTHING_TO_SUMMARISE: Final = "There is nothing to summarise: no text came with
 _PIECE = re.compile(r"\s*\S{1,64}|\s+")
 _ASKS_SUMMARY = re.compile(r"\b(?:summar(?:y|ies|i[sz]e|i[sz]ing)|tl;?dr|recap|condense)\b", re.IGNORECASE)
 _SUMMARISER = re.compile(
-    r"\s*(?:you (?:are|act as|summari[sz]e|condense)\b[^.\n]{0,120}|please |write a |task: )?"
-    r"(?:summar(?:y|i[sz]e|i[sz]er|i[sz]ing)|condense)\b",
+    r"^\s*(?:please )?(?:summari[sz]e|condense)\b|\byou (?:are|act as) an? (?:\w+ )?summari[sz]er\b|"
+    r"\byou (?:summari[sz]e|condense)\b|\b(?:write|give|make|produce) (?:an?|the) (?:\w+ ){0,3}summary\b",
     re.IGNORECASE,
 )
+_INSTRUCTION_CHARACTERS: Final = 400
+"""A summariser's prompt says so at its beginning."""
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 _SIGNALS: Final = (
@@ -166,7 +168,9 @@ def _compose(messages: Sequence[Message], limit: int | None, task_type: str | No
 
 def _summariser_is_asked(messages: Sequence[Message]) -> bool:
     """Whether the first instruction is a summariser's; a system prompt that merely holds a summary is not one."""
-    return bool(messages) and messages[0].get("role") == "system" and _SUMMARISER.match(_text(messages[0])) is not None
+    if not messages or messages[0].get("role") != "system":
+        return False
+    return _SUMMARISER.search(_text(messages[0])[:_INSTRUCTION_CHARACTERS]) is not None
 
 
 def _text(message: Message) -> str:

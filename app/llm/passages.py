@@ -33,7 +33,11 @@ _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _TAG = re.compile(r"\s*<(/?)[A-Za-z][\w-]*((?:\s+[\w-]+=\"[^\"]*\")*)\s*>\s*$")
 _PATH = re.compile(r"(?<![\w/.])(?:[\w.@~-]+[/\\])*[\w@-][\w.@-]*\.[A-Za-z]\w{0,9}(?!\w)")
-_LINES = re.compile(r"(?:\blines?\W{1,3}|:|#L|start_line=\"|\()(\d{1,7})")
+_LINES = re.compile(r"(?:\blines\W{1,3}|:|#L|start_line=\"|\()(\d{1,7})")
+_WHOLE_FILE = "open file"
+"""How the heading of a file begins that is given from its first line on (`app.context.gather`)."""
+_OMITTED = re.compile(r"\[lines? (\d{1,7})(?:–(\d{1,7}))? omitted\]")
+"""Stands for lines left out (`app.context.trim`)."""
 _STOP_WORDS = frozenset(
     _WORD.findall(
         """a about after all also am an and any are as at be been but by can could did do does for from get had has
@@ -139,14 +143,18 @@ def _closing(lines: Sequence[str], start: int, fence: str) -> int:
 
 
 def _read_label(text: str) -> _Label:
-    """Path and first line from a heading such as `app/x.py:10-20` or `path="app/x.py" lines="10-20"`."""
+    """Path and first line from a heading such as `app/x.py:10-20` or `path="app/x.py" lines="10-20"`.
+
+    The line stays None where the heading does not say it: no number is better than a wrong one.
+    """
     if len(text) > _LONGEST_LABEL:
         return _Label()
     path = _PATH.search(text)
     if path is None:
         return _Label()
     line = _LINES.search(text, path.end())
-    return _Label(path.group(), int(line.group(1)) if line else None)
+    whole = 1 if text.lower().startswith(_WHOLE_FILE) else None
+    return _Label(path.group(), int(line.group(1)) if line else whole)
 
 
 def _fence_label(info: str, prose: list[str], label: _Label) -> _Label:
@@ -155,25 +163,32 @@ def _fence_label(info: str, prose: list[str], label: _Label) -> _Label:
     if named.path is not None:
         return named
     above = next((i for i in range(len(prose) - 1, -1, -1) if prose[i].strip()), None)
-    if above is not None and (heading := _read_label(prose[above])).path is not None:
+    if above is None:
+        return label
+    heading = _read_label(prose[above])
+    if heading.path is not None or (above == len(prose) - 1 and prose[above].rstrip().endswith(":")):
         del prose[above:]
-        return heading
-    return label
+    return heading if heading.path is not None else label
 
 
 def _code(lines: Sequence[str], label: _Label, *, code: bool = True) -> Iterator[Passage]:
-    """Code in passages of at most `CODE_LINES`, cut where a top-level line follows a blank one if there is such."""
+    """Code in passages of at most `CODE_LINES`, cut where a top-level line follows a blank one if there is such.
+
+    A passage never spans lines that were left out, and the numbers after them count them.
+    """
+    first = label.line
     start = 0
     while start < len(lines):
-        end = _cut(lines, start)
-        while start < end and not lines[start].strip():
+        if (omitted := _OMITTED.fullmatch(lines[start])) is not None:
+            if first is not None:  # the marker is one line itself
+                first += int(omitted.group(2) or omitted.group(1)) - int(omitted.group(1))
             start += 1
-        last = end
-        while last > start and not lines[last - 1].strip():
-            last -= 1
-        if last > start:
-            number = None if label.path is None else (label.line or 1) + start
-            yield Passage("\n".join(lines[start:last]), label.path, number, given=True, code=code)
+            continue
+        end = _cut(lines, start)
+        text = [at for at in range(start, end) if lines[at].strip()]
+        if text:
+            number = None if first is None else first + text[0]
+            yield Passage("\n".join(lines[text[0] : text[-1] + 1]), label.path, number, given=True, code=code)
         start = end
 
 
@@ -182,6 +197,8 @@ def _cut(lines: Sequence[str], start: int) -> int:
     size, seam = 0, None
     for at in range(start, len(lines)):
         line = lines[at]
+        if _OMITTED.fullmatch(line):
+            return at
         if at > start and line[:1].strip() and not lines[at - 1].strip():
             seam = at
         size += len(line) + 1

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.context.fence import fenced
+from app.context.trim import with_markers
 from app.errors import Unsupported
 from app.llm import extractive
 from app.llm.calls import Chunk, Finish, ModelCall, TextDelta, Usage
@@ -99,6 +101,26 @@ def test_a_context_that_does_not_fit_is_not_quoted() -> None:
     assert "no passage of the given context" in text
 
 
+def test_a_fitted_window_is_read_as_it_is_rendered() -> None:
+    """The wording of `app.context.gather` and the markers of `app.context.trim`."""
+    kept = with_markers([f"x{i} = {i}" for i in range(1, 101)], {1, 2, 90, 91})
+    given = fenced("Open file app/deep/mod.py (cursor at line 90):", kept)
+    code = fenced("Code from app/a.py, lines 40–41:", "def alpha():\n    return beta")
+    nameless = fenced("Code from app/b.py:", "def gamma(): ...")
+    state = fenced("State of the session:", "The user is moving alpha to gamma.")
+    context = split("\n".join([state, nameless, code, given]) + "\nwhere is x91?")
+    assert [(p.path, p.line, p.last_line, p.code) for p in context] == [
+        (None, None, None, False),
+        ("app/b.py", None, None, True),
+        ("app/a.py", 40, 41, True),
+        ("app/deep/mod.py", 1, 2, True),
+        ("app/deep/mod.py", 90, 91, True),
+        (None, None, None, False),
+    ]
+    assert rank(context[:-1], "x91")[0].line == 90
+    assert context[-1].text == "where is x91?"
+
+
 def test_earlier_messages_are_context() -> None:
     history = [message("user", "The deploy key lives in vault path secret/deploy."), message("assistant", "Noted.")]
     assert "secret/deploy" in say(*history, message("user", "where is the deploy key?"))
@@ -109,6 +131,10 @@ def test_earlier_messages_are_context() -> None:
     [
         [message("system", "Summarise the conversation below. Keep decisions."), message("user", TALK)],
         [message("system", "You are a summariser of developer conversations."), message("user", TALK)],
+        [
+            message("system", "You keep the memory of a conversation. Write a summary of at most 300 words."),
+            message("user", fenced("Conversation:", TALK) + "\nWrite the summary."),
+        ],
         [message("user", TALK), message("user", "Please summarise what happened")],
     ],
 )
