@@ -1,0 +1,424 @@
+"""The only file that imports litellm: a call to (url, headers, body), a provider's bytes to chunks, its errors to ours.
+
+litellm is a translator here and nothing else. Its provider classes (`BaseConfig`) know how every provider wants to be
+asked and how it answers; the connection is ours (`app.llm.transport`). Those classes are not its public face, so the
+version is pinned and `tests/unit/test_translate.py` runs each of them against a server that speaks the real wire.
+
+litellm never reaches the network: its price map and tokenizers are the bundled ones, and its HTTP clients are given a
+transport that refuses every connection (`_deny_connections`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from app.errors import AttemptError, BadChunk, EgressBlocked, FailureKind, Unsupported
+from app.llm import failures, shapes, warmup
+from app.llm.calls import Chunk, ModelCall
+from app.llm.readers import AnthropicReader, OllamaReader, OpenAIReader, TranslatedReader, Unusual, gemini_end_mark
+from app.llm.wires import Payload, Reader, StreamParser
+
+ENVIRONMENT: Mapping[str, str] = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    # Any other mode reads a `.env` from the current folder: a workspace's could redirect every call.
+    "LITELLM_MODE": "PRODUCTION",
+    "DISABLE_AIOHTTP_TRUST_ENV": "True",
+    "HF_HUB_OFFLINE": "1",
+    # Its warnings tell people nothing they can act on here, and its debug output holds prompts and keys.
+    "LITELLM_LOG": "ERROR",
+    "REPEATED_STREAMING_CHUNK_LIMIT": "1000000000",
+}
+"""Read by litellm when it is imported."""
+
+DEFAULT_BASES: Mapping[str, str] = {
+    "ollama_chat": "http://127.0.0.1:11434",
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+SIGN_OR_LOG_IN = (
+    "bedrock", "sagemaker", "vertex_ai", "watsonx", "oci", "gigachat", "github_copilot", "chatgpt", "sap", "gdc",
+    "snowflake", "databricks",
+)  # fmt: skip
+KEEP_ALIVE = "5m"
+"""How long Ollama keeps a model loaded after its answer; `params: {keep_alive: …}` says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Provider:
+    """litellm's translation of one model: its `BaseConfig`, the parameters it knows, and where it asks by itself."""
+
+    config: Any
+    supported: frozenset[str]
+    default_base: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Library:
+    """The parts of litellm that are used, once it is imported."""
+
+    litellm: Any
+    configs: Any
+    openai_params: frozenset[str]
+    openai_handler: Any
+    anthropic_iterator: Any
+    anthropic_betas: Callable[..., tuple[dict[str, Any], dict[str, Any]]]
+    anthropic_tool_names: Callable[[list[Any]], tuple[dict[str, str], dict[str, str]]]
+    gemini_iterator: Any
+    gemini_body: Callable[..., Any]
+
+
+class _NoLogging:
+    """What litellm's Gemini parser asks of a logging object."""
+
+    optional_params: Mapping[str, Any] = {}
+    model_call_details: Mapping[str, Any] = {}
+
+
+class Translator:
+    """Between `ModelCall` and the providers. `load` must have ended before anything but `wait_ready` is called.
+
+    `redact` takes keys out of a provider's words before they are shown; `now` dates a Retry-After given as a date.
+    """
+
+    def __init__(self, redact: failures.Redact, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._redact = redact
+        self._now = now
+        self._library: _Library | None = None
+        self._providers: dict[tuple[str, str], _Provider] = {}
+        self._failure: str | None = None
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    # -- loading -------------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """True once litellm is imported and warmed."""
+        return self._ended.is_set() and self._failure is None
+
+    def load(self) -> None:
+        """Import litellm and warm every great wire: 2 s of work for a background thread. Never raises.
+
+        Collection is off meanwhile (it would cost a third more); freezing what was made is the caller's to do. What
+        goes wrong is raised by `wait_ready`, as `Unsupported`: the models that need no litellm go on.
+        """
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self._library = _import_litellm()
+            for wire, answer in warmup.ANSWERS.items():
+                call = warmup.sample_call(wire)
+                self.request(call, shapes.NO_KEY)
+                parser = self.parser(call)
+                parser.feed(answer)
+                parser.close()
+        except Exception as error:
+            self._failure = f"litellm cannot be used ({type(error).__name__}: {self._redact(str(error))[:200]})"
+        finally:
+            if collecting:
+                gc.enable()
+            self._end()
+
+    async def wait_ready(self) -> None:
+        """Return once `load` has ended. Raises `Unsupported` if it failed."""
+        if not self._ended.is_set():
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            with self._lock:
+                if self._ended.is_set():
+                    future.set_result(None)
+                else:
+                    self._waiting.append((loop, future))
+            await future
+        if self._failure is not None:
+            raise Unsupported(self._failure)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended.set()
+            waiting, self._waiting = self._waiting, []
+        for loop, future in waiting:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_wake, future)
+
+    # -- asking --------------------------------------------------------------------------------------------------
+
+    def request(self, call: ModelCall, api_key: str | None) -> shapes.WireRequest:
+        """The HTTP request of a call, always a streaming one.
+
+        Raises `Unsupported` where the provider cannot do what is asked, `BadCredentials` where it needs a key and
+        there is none.
+        """
+        shapes.refuse_images(call)
+        try:
+            provider = self._provider(call)
+            return self._request(call, provider, shapes.key(call, api_key))
+        except AttemptError:
+            raise
+        except Exception as error:
+            failure = self.map_exception(call, error, otherwise=Unsupported)
+            if failure.kind is FailureKind.FATAL:  # nobody was asked: the next candidate's translation may well do
+                failure = Unsupported(failure.detail)
+            raise failure from error
+
+    def _request(self, call: ModelCall, provider: _Provider, key: str | None) -> shapes.WireRequest:
+        library, config, model = self._loaded(), provider.config, call.model
+        optional = self._parameters(call, provider)
+        messages = shapes.plain(call.messages)
+        base = (model.endpoint.api_base or provider.default_base or "").rstrip("/")
+        if not base:
+            raise Unsupported(f"{model.id}: no address; set `api_base` for the model or its provider")
+        if model.wire == "anthropic":
+            base = shapes.anthropic_url(base)
+        settings = {"api_base": base, "api_key": key, "custom_llm_provider": model.wire, "drop_params": True}
+        shown: Any = {"x-goog-api-key": key} if model.wire == "gemini" else key
+        headers = config.validate_environment(
+            {}, model=model.name, messages=messages, optional_params=optional, litellm_params=settings,
+            api_key=shown, api_base=base,
+        )  # fmt: skip
+        if model.wire == "gemini":
+            url = shapes.gemini_url(base, model.name)
+            body = library.gemini_body(
+                messages=messages, model=model.name, optional_params=optional, custom_llm_provider="gemini",
+                litellm_params=settings, cached_content=None,
+            )  # fmt: skip
+        else:
+            url = config.get_complete_url(
+                api_base=base, api_key=key, model=model.name, optional_params=optional, litellm_params=settings,
+                stream=True,
+            )  # fmt: skip
+            body = config.transform_request(
+                model=model.name, messages=messages, optional_params=optional, litellm_params=settings, headers=headers
+            )
+            body["stream"] = True
+        if model.wire == "anthropic":
+            headers, body = library.anthropic_betas(headers=headers, request_data=body, provider="anthropic")
+        elif "stream_options" in provider.supported:
+            body["stream_options"] = {"include_usage": True}
+        return shapes.WireRequest(url, shapes.headers(headers), shapes.encode(body))
+
+    def _parameters(self, call: ModelCall, provider: _Provider) -> dict[str, Any]:
+        """The provider's own parameters. What the request says wins over what the configuration says.
+
+        Names of OpenAI's are translated, or dropped where the model has nothing like them; other names are the
+        provider's and go to the body (to Ollama's `options`) as they are.
+        """
+        library, model = self._loaded(), call.model
+        if forbidden := shapes.OURS & call.params.keys():
+            raise Unsupported(f"{model.id}: `params` may not set {', '.join(sorted(forbidden))}")
+        wanted, own = {}, {}
+        for name, value in call.params.items():
+            translated = name in provider.supported
+            if translated or (name in library.openai_params and model.wire != "ollama_chat"):
+                wanted[name] = value
+            else:
+                own[name] = value
+        wanted |= shapes.asked(call)
+        for name in ("tools", "response_format"):
+            if name in wanted and name not in provider.supported:
+                raise Unsupported(f"{model.id} does not support `{name}`")
+        wanted = {name: value for name, value in wanted.items() if name in provider.supported}
+        optional = {**own} if model.wire == "ollama_chat" else {}
+        optional = provider.config.map_openai_params(
+            non_default_params=shapes.plain({**wanted, "stream": True}), optional_params=optional, model=model.name,
+            drop_params=True,
+        )  # fmt: skip
+        if optional.pop("fake_stream", False):
+            raise Unsupported(f"{model.id} cannot stream an answer in a given `response_format`")
+        optional.pop("json_mode", None)
+        if model.wire == "ollama_chat":
+            optional.setdefault("keep_alive", KEEP_ALIVE)
+            own = {"num_ctx": model.context_window.value}
+        elif model.wire == "gemini":
+            optional.pop("stream", None)
+        return {**optional, **shapes.plain(own)}
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def parser(self, call: ModelCall) -> StreamParser:
+        """A parser for one answer to `call`."""
+        provider = self._provider(call)
+        return StreamParser(self._reader(call, provider), sse=call.model.wire != "ollama_chat")
+
+    def _reader(self, call: ModelCall, provider: _Provider) -> Reader:
+        library, wire = self._loaded(), call.model.wire
+
+        def failure(payload: Payload) -> AttemptError:
+            return failures.in_stream(call, payload, redact=self._redact)
+
+        if wire == "anthropic":
+            iterator = self._anthropic_iterator(call, provider)
+
+            def finish() -> str | None:
+                return "stop" if iterator.converted_response_format_tool else None
+
+            return AnthropicReader(self._unusual(call, iterator), failure, finish)
+        if wire == "gemini":
+            iterator = library.gemini_iterator(iter(()), sync_stream=True, logging_obj=_NoLogging())
+            return TranslatedReader(self._unusual(call, iterator), failure, gemini_end_mark)
+        iterator = provider.config.get_model_response_iterator(iter(()), sync_stream=True, json_mode=False)
+        unusual = self._unusual(call, iterator)
+        if wire == "ollama_chat":
+            return OllamaReader(unusual, failure)
+        if isinstance(iterator, library.openai_handler):
+            plain = type(iterator).chunk_parser is library.openai_handler.chunk_parser
+            return OpenAIReader(unusual, failure, plain_usage=plain)
+        return TranslatedReader(unusual, failure)
+
+    def _anthropic_iterator(self, call: ModelCall, provider: _Provider) -> Any:
+        """It must know which tools were renamed on the way out, and whether the answer rides on a tool call."""
+        library = self._loaded()
+        _, renamed = library.anthropic_tool_names(shapes.plain(call.tools))
+        json_mode = False
+        if call.response_format is not None:
+            asked = {"response_format": shapes.plain(call.response_format)}
+            optional = provider.config.map_openai_params(asked, {}, call.model.name, True)
+            json_mode = bool(optional.get("json_mode")) and "tools" in optional
+        return library.anthropic_iterator(
+            iter(()), sync_stream=True, json_mode=json_mode, tool_name_reverse_map=renamed
+        )
+
+    def _unusual(self, call: ModelCall, iterator: Any) -> Unusual:
+        def read(payload: Payload) -> list[Chunk]:
+            try:
+                return shapes.chunks(iterator.chunk_parser(payload))
+            except AttemptError:
+                raise
+            except Exception as error:
+                raise self.map_exception(call, error, otherwise=BadChunk) from error
+
+        return read
+
+    # -- errors --------------------------------------------------------------------------------------------------
+
+    def error(self, call: ModelCall, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
+        """The error an HTTP answer other than 200 stands for."""
+        return failures.of_status(call, status, headers, body, redact=self._redact, now=self._now())
+
+    def map_exception(
+        self, call: ModelCall, error: BaseException, *, otherwise: type[AttemptError] = BadChunk
+    ) -> AttemptError:
+        """An exception of litellm's as one of ours; `otherwise` for what it did not mean to raise."""
+        return failures.of_exception(call, error, redact=self._redact, otherwise=otherwise)
+
+    # -- litellm's classes ---------------------------------------------------------------------------------------
+
+    def _loaded(self) -> _Library:
+        if self._library is None:
+            raise Unsupported(self._failure or "litellm is still being loaded")
+        return self._library
+
+    def _provider(self, call: ModelCall) -> _Provider:
+        key = (call.model.wire, call.model.name)
+        provider = self._providers.get(key)
+        if provider is None:
+            provider = self._providers[key] = self._find_provider(*key)
+        return provider
+
+    def _find_provider(self, wire: str, name: str) -> _Provider:
+        library = self._loaded()
+        if wire.startswith(SIGN_OR_LOG_IN):
+            raise Unsupported(f"{wire} must sign requests or log in, which is not supported")
+        if wire.startswith("text-completion"):
+            raise Unsupported(f"{wire} continues a text and does not chat")
+        try:
+            config = library.configs.get_provider_chat_config(name, library.litellm.LlmProviders(wire))
+        except ValueError:
+            config = None
+        if config is None:
+            raise Unsupported(f"litellm knows no chat provider {wire!r}")
+        if config.has_custom_stream_wrapper or _signs(config):
+            raise Unsupported(f"{wire} must sign requests or log in, which is not supported")
+        if wire not in ("anthropic", "gemini"):
+            iterator = config.get_model_response_iterator(iter(()), sync_stream=True, json_mode=False)
+            if not hasattr(iterator, "chunk_parser") or config.uses_async_transform_request:
+                raise Unsupported(f"{wire} has no stream that can be translated; try its OpenAI-style endpoint")
+        base = DEFAULT_BASES.get(wire)
+        if base is None and wire != "hosted_vllm":
+            base = library.litellm.get_llm_provider(f"{wire}/{name}", api_key=shapes.NO_KEY)[3]
+        return _Provider(config, frozenset(config.get_supported_openai_params(name)), base)
+
+
+def _import_litellm() -> _Library:
+    os.environ.update(ENVIRONMENT)
+    import litellm
+    from litellm.anthropic_beta_headers_manager import update_request_with_filtered_beta
+    from litellm.constants import OPENAI_CHAT_COMPLETION_PARAMS
+    from litellm.llms.anthropic.chat.handler import ModelResponseIterator as AnthropicIterator
+    from litellm.llms.ollama.common_utils import OllamaModelInfo
+    from litellm.llms.openai.chat.gpt_transformation import OpenAIChatCompletionStreamingHandler
+    from litellm.llms.vertex_ai.gemini.transformation import transform_request_body
+    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator as GeminiIterator
+    from litellm.utils import ProviderConfigManager
+
+    litellm.suppress_debug_info = True
+    litellm.disable_hf_tokenizer_download = True
+    litellm.disable_aiohttp_trust_env = True
+    if litellm.api_base is not None:
+        raise RuntimeError("litellm.api_base is set, and would redirect every call to Ollama")
+    # It would ask localhost:11434/api/show, whatever the model's own address is.
+    OllamaModelInfo.get_model_info = lambda *_, **__: None
+    _deny_connections(litellm)
+    return _Library(
+        litellm, ProviderConfigManager, frozenset(OPENAI_CHAT_COMPLETION_PARAMS),
+        OpenAIChatCompletionStreamingHandler, AnthropicIterator, update_request_with_filtered_beta,
+        litellm.AnthropicConfig._build_request_tool_name_maps, GeminiIterator, transform_request_body,
+    )  # fmt: skip
+
+
+def _deny_connections(litellm: Any) -> None:
+    """Give every HTTP client litellm will make, its SDKs' included, a transport that refuses; and no proxies."""
+    import httpx
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
+
+    class Refusing(httpx.BaseTransport, httpx.AsyncBaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            raise EgressBlocked(f"litellm tried to connect to {request.url.host}, which it never may")
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return self.handle_request(request)
+
+    def refusing(*_: object, **__: object) -> Refusing:
+        return Refusing()
+
+    def no_mounts(*_: object, **__: object) -> None:
+        return None
+
+    for handler, names in (
+        (AsyncHTTPHandler, ("create_async_transport", "_create_async_transport", "create_aiohttp_transport")),
+        (HTTPHandler, ("_create_sync_transport",)),
+    ):
+        for name in names:
+            _replace(handler, name, staticmethod(refusing))
+    _replace(AsyncHTTPHandler, "create_httpx_proxy_mounts", staticmethod(no_mounts))
+    _replace(HTTPHandler, "_create_sync_proxy_mounts", staticmethod(no_mounts))
+    litellm.client_session = httpx.Client(transport=Refusing(), trust_env=False)
+    litellm.aclient_session = httpx.AsyncClient(transport=Refusing(), trust_env=False)
+
+
+def _replace(owner: Any, name: str, value: object) -> None:
+    """Set what must be there already: a litellm that renamed it would have gone on connecting unseen."""
+    if not hasattr(owner, name):
+        raise RuntimeError(f"litellm's {owner.__name__}.{name} is gone; its connections cannot be refused")
+    setattr(owner, name, value)
+
+
+def _signs(config: Any) -> bool:
+    from litellm.llms.base_llm.chat.transformation import BaseConfig
+
+    return type(config).sign_request is not BaseConfig.sign_request
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
