@@ -94,10 +94,10 @@ def build_catalog(
 
 
 _REMEMBERED = 256
-_ALWAYS_KNOWN = frozenset(
-    {"anthropic", "builtin", "embedded", "gemini", "hosted_vllm", "llamafile", "lm_studio", "ollama", "ollama_chat",
-     "openai", "vllm"}
-)  # fmt: skip
+_ALWAYS_KNOWN = frozenset({
+    "anthropic", "azure", "builtin", "deepseek", "embedded", "gemini", "groq", "hosted_vllm", "llamafile", "lm_studio",
+    "mistral", "ollama", "ollama_chat", "openai", "openrouter", "together_ai", "vllm", "xai",
+})  # fmt: skip
 _ID_ON_DEMAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,255}", re.ASCII)
 """Ids that come with a request end up in some providers' URL paths; those a person configured are taken as they are."""
 _MILLION = Decimal(1_000_000)
@@ -306,7 +306,7 @@ def _map_price(mapped: Mapping[str, Any] | None) -> Price | None:
 def _per_million(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return (Decimal(str(value)) * _MILLION).normalize() if value >= 0 else None
+    return Decimal(f"{(Decimal(str(value)) * _MILLION).normalize():f}") if value >= 0 else None
 
 
 def _decimal(value: float | None) -> Decimal | None:
