@@ -10,10 +10,8 @@ transport that refuses every connection (`_deny_connections`).
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ from app.errors import AttemptError, BadChunk, EgressBlocked, FailureKind, Unsup
 from app.llm import failures, shapes, warmup
 from app.llm.calls import Chunk, ModelCall
 from app.llm.readers import AnthropicReader, OllamaReader, OpenAIReader, TranslatedReader, Unusual, gemini_end_mark
+from app.llm.readiness import Readiness
 from app.llm.wires import Payload, Reader, StreamParser
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -94,17 +93,14 @@ class Translator:
         self._now = now
         self._library: _Library | None = None
         self._providers: dict[tuple[str, str], _Provider] = {}
-        self._failure: str | None = None
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._loading = Readiness()
 
     # -- loading -------------------------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """True once litellm is imported and warmed."""
-        return self._ended.is_set() and self._failure is None
+        return self._loading.ended and self._loading.failure is None
 
     def load(self) -> None:
         """Import litellm and warm every great wire: 2 s of work for a background thread. Never raises.
@@ -112,6 +108,7 @@ class Translator:
         Collection is off meanwhile (it would cost a third more); freezing what was made is the caller's to do. What
         goes wrong is raised by `wait_ready`, as `Unsupported`: the models that need no litellm go on.
         """
+        failure: str | None = None
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -123,33 +120,15 @@ class Translator:
                 parser.feed(answer)
                 parser.close()
         except Exception as error:
-            self._failure = f"litellm cannot be used ({type(error).__name__}: {self._redact(str(error))[:200]})"
+            failure = f"litellm cannot be used ({type(error).__name__}: {self._redact(str(error))[:200]})"
         finally:
             if collecting:
                 gc.enable()
-            self._end()
+            self._loading.end(failure)
 
     async def wait_ready(self) -> None:
         """Return once `load` has ended. Raises `Unsupported` if it failed."""
-        if not self._ended.is_set():
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[None] = loop.create_future()
-            with self._lock:
-                if self._ended.is_set():
-                    future.set_result(None)
-                else:
-                    self._waiting.append((loop, future))
-            await future
-        if self._failure is not None:
-            raise Unsupported(self._failure)
-
-    def _end(self) -> None:
-        with self._lock:
-            self._ended.set()
-            waiting, self._waiting = self._waiting, []
-        for loop, future in waiting:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_wake, future)
+        await self._loading.wait()
 
     # -- asking --------------------------------------------------------------------------------------------------
 
@@ -315,7 +294,7 @@ class Translator:
 
     def _loaded(self) -> _Library:
         if self._library is None:
-            raise Unsupported(self._failure or "litellm is still being loaded")
+            raise Unsupported(self._loading.failure or "litellm is still being loaded")
         return self._library
 
     def _provider(self, call: ModelCall) -> _Provider:
@@ -417,8 +396,3 @@ def _signs(config: Any) -> bool:
     from litellm.llms.base_llm.chat.transformation import BaseConfig
 
     return type(config).sign_request is not BaseConfig.sign_request
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

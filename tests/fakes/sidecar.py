@@ -122,7 +122,7 @@ async def running_sidecar(
         port = listener.getsockname()[1]
         values = {"port": port, "token": TOKEN, "config_dir": config_dir, "data_dir": tmp_path / "data"}
         made = Settings(**{**values, **(settings or {})})
-        async with open_services(made, clock=clock or recording_clock(slept)) as services:
+        async with open_services(made, token=TOKEN, clock=clock or recording_clock(slept)) as services:
             await services.ready()
             server = uvicorn.Server(
                 uvicorn.Config(create_app(services), log_config=None, lifespan="on", access_log=False)

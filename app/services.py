@@ -1,0 +1,301 @@
+"""The composition root: the only file that names concrete classes and joins them.
+
+What answers `/health` is opened before the port is; what takes seconds (litellm's import, the tokenizer) is loaded by a
+thread behind it, and a request that needs it waits. Everything opened here is closed in reverse order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import threading
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.chat.service import ChatService
+from app.config.loader import Config
+from app.config.pricemap import known_providers, load_price_map
+from app.config.secrets import Secrets
+from app.config.stock import ensure_user_config
+from app.config.watcher import ConfigStore
+from app.context.builder import ContextBuilder
+from app.context.tokens import TokenCounter
+from app.llm.attempt import Desk
+from app.llm.breaker import BreakerBoard
+from app.llm.client import LLMClient
+from app.llm.clock import SYSTEM_CLOCK, Clock
+from app.llm.discovery import Discovery, ServerReport, hosts_file_addresses, local_endpoints
+from app.llm.egress import EgressPolicy, install_audit_hook
+from app.llm.embedded import EmbeddedModels
+from app.llm.plan import Policy
+from app.llm.router import ModelRouter
+from app.llm.translate import Translator
+from app.llm.transport import Transport
+from app.routing.catalog import ModelCatalog, build_catalog
+from app.routing.conditions import check_conditions
+from app.routing.rules import RuleSet
+from app.routing.spec import Discovered, ServedModel
+from app.settings import Settings
+from app.store.database import Database
+from app.usage.ledger import UsageLedger
+from app.usage.reports import UsageReports
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a request may need. Made by `open_services`."""
+
+    settings: Settings
+    clock: Clock
+    config: ConfigStore
+    secrets: Secrets
+    database: Database
+    ledger: UsageLedger
+    reports: UsageReports
+    translator: Translator
+    counter: TokenCounter
+    discovery: Discovery
+    router: ModelRouter
+    chat: ChatService
+    policies: PolicyHolder
+    token: str
+    started_at: datetime
+    instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
+    _warm: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def catalog(self) -> ModelCatalog:
+        return self.policies.current.catalog
+
+    async def ready(self) -> None:
+        """Returns when the slow parts are loaded and the model servers of this machine were asked once."""
+        await self._warm.wait()
+
+    async def refresh_models(self, *, force: bool = False) -> None:
+        """Ask the local model servers what they have, where the last answer is old; the catalog follows."""
+        endpoints = local_endpoints(self.catalog.all())
+        if force or self.discovery.stale(endpoints):
+            self.policies.discovered(await self.discovery.refresh(endpoints, force=force))
+
+    async def health(self) -> dict[str, Any]:
+        """Each part as ok, degraded or down, with the reason and the remedy."""
+        parts = {
+            "config": self._config_health(),
+            "ledger": self._ledger_health(),
+            "litellm": self._litellm_health(),
+            "models": self._models_health(),
+        }
+        worst = max((part["status"] for part in parts.values()), key=["ok", "starting", "degraded", "down"].index)
+        return {"status": worst, "parts": parts}
+
+    def _config_health(self) -> dict[str, Any]:
+        status = self.config.status
+        found: dict[str, Any] = {
+            "status": "ok",
+            "folder": str(self.config.path),
+            "fingerprint": status.fingerprint,
+            "loaded_at": status.loaded_at.isoformat(),
+            "warnings": list(status.warnings),
+        }
+        if status.last_error:
+            problems = [str(problem) for problem in status.last_error]
+            found |= {
+                "status": "degraded",
+                "reason": "the files as they are now cannot be used; the last good configuration is in force",
+                "problems": problems,
+                "remedy": "llm-sidecar config check",
+            }
+        return found
+
+    def _ledger_health(self) -> dict[str, Any]:
+        ledger, database = self.ledger.health(), self.database.health()
+        found: dict[str, Any] = {
+            "status": "ok",
+            "waiting": ledger.waiting,
+            "lost": ledger.lost,
+            "interrupted": ledger.interrupted,
+            "notices": list(database.notices),
+        }
+        if not (ledger.ok and database.ok):
+            found |= {
+                "status": "degraded",
+                "reason": ledger.last_error or "the database cannot be written",
+                "remedy": f"make room on the disk of {self.settings.data_dir}, or end what locks its sidecar.db",
+            }
+        return found
+
+    def _litellm_health(self) -> dict[str, Any]:
+        if self.translator.problem is not None:
+            return {"status": "down", "reason": self.translator.problem, "remedy": "reinstall llm-sidecar"}
+        return {"status": "ok" if self.translator.ready else "starting"}
+
+    def _models_health(self) -> dict[str, Any]:
+        servers = {
+            report.api_base: {"status": "ok", "models": len(report.models)}
+            if report.reachable
+            else {"status": "down", "reason": report.problem, "remedy": "start it, or change models.yaml"}
+            for report in self.discovery.reports
+        }
+        # The built-in model always answers: a server that is away is no defect of the sidecar.
+        return {"status": "ok", "servers": servers, "resting": self.router.breakers.states()}
+
+
+class PolicyHolder:
+    """The current `Policy`, made anew whenever the configuration or what the model servers say has changed."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._discovered = Discovered()
+        self.current = self._build()
+
+    def configured(self, config: Config) -> None:
+        self._config = config
+        self.current = self._build()
+
+    def discovered(self, reports: tuple[ServerReport, ...]) -> None:
+        found = Discovered({report.api_base: _served(report) for report in reports if report.reachable})
+        if found != self._discovered:
+            self._discovered = found
+            self.current = self._build()
+
+    def _build(self) -> Policy:
+        catalog = self._catalog({})
+        if names := hosts_file_addresses(catalog.hosts()):
+            catalog = self._catalog(dict(names))
+        return Policy(self._config, RuleSet(self._config.routing.rules), catalog)
+
+    def _catalog(self, addresses: dict[str, tuple[str, ...]]) -> ModelCatalog:
+        return build_catalog(
+            self._config.models,
+            load_price_map(),
+            os.environ,
+            self._discovered,
+            addresses,
+            providers=known_providers(),
+        )
+
+
+def _served(report: ServerReport) -> tuple[ServedModel, ...]:
+    return tuple(ServedModel(m.name, m.context_window, m.capabilities, m.remote) for m in report.models)
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, *, token: str, clock: Clock = SYSTEM_CLOCK, freeze: bool = False
+) -> AsyncIterator[Services]:
+    """Open everything, in the order of the house from the bottom; close it again at the end.
+
+    `freeze`: once all is loaded, take it out of the garbage collector's sight (a full collection then takes 1 ms and
+    not 100). Raises `ConfigError` and `StartupError`.
+    """
+    async with AsyncExitStack() as stack:
+        services = await _open(settings, token, clock, stack)
+        install_audit_hook()
+        await _background(services, stack, freeze)
+        yield services
+
+
+async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitStack) -> Services:
+    folder = ensure_user_config(settings.config_dir, settings.user_config_dir)
+    config = ConfigStore(folder, [check_conditions])
+    policies = PolicyHolder(config.current)
+    config.subscribe(policies.configured)
+    secrets = Secrets()
+    secrets.redactor.add(token)
+
+    database = await Database.open(settings.database_path, now=clock.now())
+    stack.push_async_callback(database.close)
+    ledger = await UsageLedger.open(database, now=clock.now())
+    stack.push_async_callback(ledger.close)
+
+    transport = Transport(EgressPolicy.local_only(config.current.models.trusted_hosts))
+    await stack.enter_async_context(transport)
+    config.subscribe(lambda new: transport.trust(EgressPolicy.local_only(new.models.trusted_hosts)))
+    embedded = EmbeddedModels()
+    stack.push_async_callback(embedded.aclose)
+
+    counter = TokenCounter()
+    translator = Translator(secrets.redact)
+    client = LLMClient(translator, transport, embedded, secrets, lambda text: counter.count(text, "builtin"))
+    builder = ContextBuilder(counter)
+    router = ModelRouter(
+        lambda: policies.current, builder, Desk(client, ledger, counter, clock), BreakerBoard(clock.monotonic)
+    )
+    return Services(
+        settings=settings,
+        clock=clock,
+        config=config,
+        secrets=secrets,
+        database=database,
+        ledger=ledger,
+        reports=UsageReports(database),
+        translator=translator,
+        counter=counter,
+        discovery=Discovery(transport, clock.monotonic, secrets.aget),
+        router=router,
+        chat=ChatService(router, lambda: config.current),
+        policies=policies,
+        token=token,
+        started_at=clock.now(),
+    )
+
+
+async def _background(services: Services, stack: AsyncExitStack, freeze: bool) -> None:
+    """Start what runs beside the requests; it is ended before anything it uses is closed."""
+    stop = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def start(work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def end() -> None:
+        stop.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    start(_warm_up(services, freeze))
+    start(services.config.watch(stop))
+    services.config.subscribe(lambda _: start(services.refresh_models(force=True)))
+
+
+async def _warm_up(services: Services, freeze: bool) -> None:
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[None] = loop.create_future()
+
+    def load() -> None:
+        try:
+            services.translator.load()
+            services.counter.load()
+        except Exception:
+            # The translator keeps its own problem for /health; requests that need it say so.
+            log.exception("a part of the program could not be loaded")
+        with suppress(RuntimeError):  # the loop is closed: the sidecar ended while this was loading
+            loop.call_soon_threadsafe(_resolve, loaded)
+
+    # A thread of its own, and a daemon: an import cannot be cancelled, and must not hold up the end of the process.
+    threading.Thread(target=load, name="warm-up", daemon=True).start()
+    await services.refresh_models()
+    await loaded
+    if freeze:
+        gc.collect()
+        gc.freeze()
+    services._warm.set()
+    log.info("ready: litellm and the tokenizer are loaded")
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
