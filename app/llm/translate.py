@@ -102,6 +102,11 @@ class Translator:
         """True once litellm is imported and warmed."""
         return self._loading.ended and self._loading.failure is None
 
+    @property
+    def problem(self) -> str | None:
+        """Why litellm cannot be used; None: it can, or is still being loaded."""
+        return self._loading.failure
+
     def load(self) -> None:
         """Import litellm and warm every great wire: 2 s of work for a background thread. Never raises.
 
