@@ -25,7 +25,7 @@ from app.usage.rows import Batch, Entry, mark_interrupted
 
 log = logging.getLogger(__name__)
 
-Stored = Literal["stored", "queued"]
+Outcome = Literal["stored", "queued"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class LedgerHealth:
 class _Waiting(Entry):
     """An entry, and the caller who waits for its being on disk, if one does."""
 
-    waiter: asyncio.Future[Stored] | None = None
+    waiter: asyncio.Future[Outcome] | None = None
 
 
 class UsageLedger:
@@ -107,7 +107,7 @@ class UsageLedger:
         if self._ripening is None:
             self._ripening = self._loop.call_later(self._limits.pending_delay, self._ripen)
 
-    async def settle(self, id: str, end: AttemptEnd, receipt: Receipt | None = None) -> Stored:
+    async def settle(self, id: str, end: AttemptEnd, receipt: Receipt | None = None) -> Outcome:
         """Store how the attempt ended: `stored` once it is on disk, `queued` when that takes too long or fails now.
 
         Raises KeyError for an id that was not begun or is settled already, and nothing else. A caller that is cancelled
@@ -119,7 +119,7 @@ class UsageLedger:
         if self._failures:  # known to be failing: the answer need not wait to find that out again
             self._append(entry)
             return "queued"
-        waiter: asyncio.Future[Stored] = self._loop.create_future()
+        waiter: asyncio.Future[Outcome] = self._loop.create_future()
         entry.waiter = waiter
         self._append(entry)
         timer = self._loop.call_later(self._limits.settle_wait, _resolve, waiter, "queued")
@@ -246,6 +246,6 @@ class UsageLedger:
             self._submit()
 
 
-def _resolve(waiter: asyncio.Future[Stored] | None, answer: Stored) -> None:
+def _resolve(waiter: asyncio.Future[Outcome] | None, answer: Outcome) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(answer)
