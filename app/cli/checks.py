@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from app.cli.client import Sidecar, base_url, read_token
-from app.cli.common import CliError, ExitCode
-from app.cli.folder import config_folder, ids_of, key_names, readable
-from app.config.loader import Config, load
+from app.cli.client import Sidecar
+from app.cli.common import CliError, ExitCode, base_url, read_token
+from app.cli.folder import Folder, config_folder, ids_of, key_names, read_config, readable
+from app.config.loader import Config
 from app.config.secrets import Secrets
 from app.errors import ConfigError
 from app.llm.discovery import OLLAMA_DEFAULT, ServerEndpoint, ServerKind, ServerReport, discover
@@ -46,21 +46,22 @@ class Check:
 
 def examine(settings: Settings) -> Iterator[Check]:
     """Every check, in the order to read them; never raises."""
-    config, check = check_configuration(settings)
+    running, sidecar_checks = check_sidecar(settings)
+    config, check = check_configuration(running or config_folder(settings))
     yield check
     yield check_data_folder(settings.data_dir)
-    yield check_sidecar(settings)
+    yield from sidecar_checks
     if config is not None:
         yield from check_keys(config, Secrets())
         yield from check_servers(config)
         yield from check_embedded(config)
 
 
-def check_configuration(settings: Settings) -> tuple[Config | None, Check]:
-    folder = config_folder(settings)
+def check_configuration(folder: Folder) -> tuple[Config | None, Check]:
+    """The configuration, where it can be used, and what to say of it."""
     place = readable(folder)
     try:
-        config = load(place)
+        config = read_config(place)
     except ConfigError as error:
         many = "1 problem" if len(error.problems) == 1 else f"{len(error.problems)} problems"
         detail = f"{place}: {many}; the first: {error.problems[0]}"
@@ -84,19 +85,30 @@ def check_data_folder(folder: Path) -> Check:
     return Check("data folder", Level.OK, f"{folder}{later}", facts=facts)
 
 
-def check_sidecar(settings: Settings) -> Check:
-    """Whether one runs where the settings say, and how it is; else whether the port is free."""
+def check_sidecar(settings: Settings) -> tuple[Folder | None, list[Check]]:
+    """Whether one runs where the settings say, and how each of its parts is; else whether the port is free.
+
+    Also the configuration folder of the one that runs: it may have been started with another than the environment says.
+    """
     try:
         url = base_url(settings)
         with Sidecar(settings) as sidecar:
             health = sidecar.get("/api/v1/health" if read_token(settings) else "/health")
     except CliError as error:
-        return _no_sidecar(settings, error)
-    status = str(health.get("status", "ok")) if isinstance(health, Mapping) else "?"
-    facts = {"running": True, "url": url, "health": health}
-    if status in ("ok", "healthy"):
-        return Check("sidecar", Level.OK, f"runs at {url}", facts=facts)
-    return Check("sidecar", Level.WARNING, f"runs at {url} and says it is {status}", "see `doctor --json`", facts)
+        return None, [_no_sidecar(settings, error)]
+    parts = health.get("parts") if isinstance(health, Mapping) else None
+    named: Mapping[str, Any] = parts if isinstance(parts, Mapping) else {}
+    found = [Check("sidecar", Level.OK, f"runs at {url}", facts={"running": True, "url": url, "health": health})]
+    found += [_part_check(name, part) for name, part in named.items() if part.get("status") not in ("ok", "starting")]
+    folder = named.get("config", {}).get("folder")
+    return Folder(Path(folder)) if folder else None, found
+
+
+def _part_check(name: str, part: Mapping[str, Any]) -> Check:
+    """A part of the running sidecar that is not as it should be."""
+    level = Level.ERROR if part.get("status") == "down" else Level.WARNING
+    detail = f"{part.get('status')}: {part.get('reason', 'no reason given')}"
+    return Check(f"sidecar's {name}", level, detail, str(part.get("remedy") or ""), part)
 
 
 def _no_sidecar(settings: Settings, error: CliError) -> Check:

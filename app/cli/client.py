@@ -7,12 +7,11 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from app.cli.common import CliError, ExitCode
+from app.cli.common import CliError, ExitCode, base_url, read_token
 from app.settings import Settings
 
 CONNECT_SECONDS = 3.0
@@ -20,7 +19,6 @@ SILENCE_SECONDS = 60.0
 """A stream says something every 15 s; after this it is taken to be dead."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
-_ANY = {"0.0.0.0", "::", ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +70,6 @@ class EventDecoder:
             return ServerEvent(name, json.loads(data), self._id)
         except ValueError:
             raise CliError(f"the sidecar sent an event {name!r} that is not JSON") from None
-
-
-def base_url(settings: Settings) -> str:
-    """Where the sidecar of these settings listens. Raises `CliError` where the port is not known (0)."""
-    if settings.port == 0:
-        raise CliError(
-            "SIDECAR_PORT is 0, so the sidecar chose a port itself: set SIDECAR_PORT to the one in its `ready` line",
-            ExitCode.USAGE,
-        )
-    host = "127.0.0.1" if settings.host in _ANY else settings.host
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
-def read_token(settings: Settings) -> str | None:
-    """SIDECAR_TOKEN, else the token of the data folder; None where the sidecar has not made one yet."""
-    if settings.token is not None:
-        return settings.token.get_secret_value()
-    return _read_token_file(settings.token_path)
-
-
-def _read_token_file(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="ascii").strip() or None
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"the token file {path} cannot be read: {type(error).__name__}") from None
 
 
 class Sidecar:
@@ -179,12 +150,8 @@ def _decoded(response: httpx.Response) -> Any:
 
 
 def problem_text(body: Any) -> str:
-    """A problem body (RFC 9457) as one line: the detail, the code, and the fields it names."""
+    """A problem body (RFC 9457) as one line: the detail and the code."""
     if not isinstance(body, Mapping):
         return ""
-    text = str(body.get("detail") or body.get("title") or "")
-    fields = body.get("errors")
-    if isinstance(fields, list):
-        text += "".join(f"\n  {e.get('field')}: {e.get('message')}" for e in fields if isinstance(e, Mapping))
-    code = body.get("code")
+    text, code = str(body.get("detail") or body.get("title") or ""), body.get("code")
     return f"{text} ({code})" if text and code else text or str(code or "")

@@ -1,4 +1,4 @@
-"""What every command shares: exit codes, the error that ends a command, settings, the `--json` option."""
+"""What every command shares: exit codes, the error that ends a command, settings, where the sidecar is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from app.settings import Settings
 
 
@@ -22,6 +24,8 @@ class ExitCode(IntEnum):
     NOT_RUNNING = 3
     UNAUTHORIZED = 4
 
+
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
 
 EXIT_CODES = (
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no sidecar is running, 4 the sidecar refused the token, "
@@ -59,6 +63,33 @@ def read_settings(**given: object) -> Settings:
 def _problem(field: str, message: str, overrides: dict[str, Any]) -> str:
     name = f"--{field.replace('_', '-')}" if field in overrides else f"SIDECAR_{field.upper()}"
     return f"{name}: {message[:1].lower()}{message[1:]}"
+
+
+def base_url(settings: Settings) -> str:
+    """Where the sidecar of these settings listens. Raises `CliError` where the port is not known (0)."""
+    if settings.port == 0:
+        raise CliError(
+            "SIDECAR_PORT is 0, so the sidecar chose a port itself: set SIDECAR_PORT to the one in its `ready` line",
+            ExitCode.USAGE,
+        )
+    host = "127.0.0.1" if settings.host in _ANY_ADDRESS else settings.host
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def read_token(settings: Settings) -> str | None:
+    """SIDECAR_TOKEN, else the token of the data folder; None where the sidecar has not made one yet."""
+    if settings.token is not None:
+        return settings.token.get_secret_value()
+    return _read_token_file(settings.token_path)
+
+
+def _read_token_file(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"the token file {path} cannot be read: {type(error).__name__}") from None
 
 
 def print_json(value: object) -> None:

@@ -28,8 +28,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Print every problem of the YAML files, with file and line. Exit status 1 where there is one."""
-    from app.cli.folder import config_folder, readable
-    from app.config.loader import load
+    from app.cli.folder import config_folder, read_config, readable
     from app.errors import ConfigError
 
     if folder is not None and not folder.is_dir():
@@ -38,7 +37,7 @@ def check(
     problems: Sequence[ConfigProblem] = ()
     warnings: Sequence[str] = ()
     try:
-        warnings = load(place).warnings
+        warnings = read_config(place).warnings
     except ConfigError as error:
         problems = error.problems
     if as_json:

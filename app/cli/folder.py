@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.config.loader import REQUIRED_FILES, Config
+from app.config.loader import REQUIRED_FILES, Config, load
 from app.config.schema import ModelEntry, ModelsFile
 from app.config.secrets import key_env_name
 from app.config.stock import stock_dir
@@ -34,6 +34,13 @@ def config_folder(settings: Settings) -> Folder:
 def readable(folder: Folder) -> Path:
     """The path whose files can be read now."""
     return stock_dir() if folder.stock else folder.path
+
+
+def read_config(path: Path) -> Config:
+    """The configuration of a folder, checked as the sidecar checks it. Raises `ConfigError` with every problem."""
+    from app.routing.conditions import check_conditions
+
+    return load(path, [check_conditions])
 
 
 def key_names(config: Config) -> dict[str, tuple[str, ...]]:

@@ -42,12 +42,11 @@ def set_key(name: NameArgument) -> None:
 
 def list_keys(as_json: JsonOption = False) -> None:
     """List the keys the configured models want, and where each is found: environment, keyring, or nowhere."""
-    from app.cli.folder import config_folder, key_names, readable
+    from app.cli.folder import config_folder, key_names, read_config, readable
     from app.cli.output import Column, table
-    from app.config.loader import load
     from app.config.secrets import Secrets
 
-    wanted = key_names(load(readable(config_folder(read_settings()))))
+    wanted = key_names(read_config(readable(config_folder(read_settings()))))
     secrets = Secrets()
     found = {name: secrets.source(name) for name in wanted}
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import CliError, ExitCode, JsonOption, print_json, read_settings
+from app.cli.common import CliError, ExitCode, JsonOption, print_json, read_settings, read_token
 
 
 def register(app: typer.Typer) -> None:
@@ -22,8 +22,6 @@ def token(
     Example: `curl -H "Authorization: Bearer $(llm-sidecar token)" http://127.0.0.1:8765/api/v1/models`. It is
     SIDECAR_TOKEN where that is set, else the one of the data folder, made at the sidecar's first start.
     """
-    from app.cli.client import read_token
-
     settings = read_settings()
     if path:
         print_json({"path": str(settings.token_path)}) if as_json else print(settings.token_path)

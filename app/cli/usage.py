@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -34,6 +37,12 @@ def usage(
         str, typer.Option("--by", metavar="FIELDS", help="Group by model, task_type, workspace, agent, day, …")
     ] = "model",
     workspace: Annotated[str | None, typer.Option("--workspace", "-w", help="This workspace only.")] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(
+            "--tz", metavar="ZONE", help="Zone of `--by day`, e.g. Europe/Berlin.", show_default="this machine's"
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show requests, tokens and cost, by model or otherwise.
@@ -45,7 +54,13 @@ def usage(
 
     if period is not None and (start or end):
         raise CliError("give either a period or --from and --to, not both", ExitCode.USAGE)
-    params = {"group_by": by, "workspace": workspace, **span(period, start, end, datetime.now().astimezone())}
+    zone = tz or local_zone(os.environ.get("TZ"), Path("/etc/localtime"))
+    params = {
+        "group_by": by,
+        "workspace": workspace,
+        "tz": zone,
+        **span(period, start, end, datetime.now().astimezone()),
+    }
     with Sidecar(read_settings()) as sidecar:
         answer = sidecar.get(PATH, {name: value for name, value in params.items() if value})
     if as_json:
@@ -59,6 +74,19 @@ def span(period: Period | None, start: str | None, end: str | None, now: datetim
     if period is not None:
         return {"from": _begin(period, now).isoformat(), "to": None}
     return {"from": _moment("--from", start), "to": _moment("--to", end)}
+
+
+def local_zone(variable: str | None, link: Path) -> str | None:
+    """This machine's IANA zone: from TZ, else from where /etc/localtime leads. None: not known (Windows, say)."""
+    try:
+        target = variable.lstrip(":") if variable else os.readlink(link)
+    except OSError:
+        return None
+    name = target.rpartition("zoneinfo/")[2]
+    try:
+        return ZoneInfo(name).key
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 def _begin(period: Period, now: datetime) -> datetime:
@@ -109,4 +137,5 @@ def _amounts(row: Mapping[str, Any]) -> list[str]:
     from app.cli.output import dollars, number
 
     counts = [number(row.get(key)) for key in ("requests", "attempts", "input_tokens", "output_tokens")]
-    return [*counts, dollars(row.get("cost_usd"))]
+    cost, unknown = row.get("cost_usd"), row.get("cost_unknown") or 0
+    return [*counts, f"{dollars(cost)} and {unknown} unknown" if cost is not None and unknown else dollars(cost)]

@@ -281,9 +281,13 @@ def test_usage_asks_for_the_period_and_prints_totals(sidecar: Script, environmen
     amounts = {"requests": 2, "attempts": 3, "input_tokens": 1500, "output_tokens": 20, "cost_usd": 0.0125}
     group = {"key": {"model": "gpt-4o", "task_type": "chat"}} | amounts
     sidecar.answers({"from": "2026-03-01", "to": "2026-03-08", "totals": amounts, "groups": [group]})
-    done = run(["usage", "--from", "2026-03-01", "--by", "model,task_type", "-w", "a b"], environment, sidecar)
+    done = run(
+        ["usage", "--from", "2026-03-01", "--by", "model,task_type", "-w", "a b", "--tz", "UTC"], environment, sidecar
+    )
     assert done.returncode == 0, done.stderr
-    assert sidecar.asked[0][1].startswith("/api/v1/usage?group_by=model%2Ctask_type&workspace=a+b&from=2026-03-01T00")
+    assert sidecar.asked[0][1].startswith(
+        "/api/v1/usage?group_by=model%2Ctask_type&workspace=a+b&tz=UTC&from=2026-03-01T00"
+    )
     assert "gpt-4o  chat              2         3  1,500      20  $0.0125" in done.stdout
     assert done.stdout.rstrip().splitlines()[-1].startswith("total")
     assert json.loads(run(["usage", "week", "--json"], environment, sidecar).stdout)["totals"] == amounts
@@ -345,6 +349,11 @@ def test_config_check_lists_every_problem(environment: dict[str, str], tmp_path:
     assert "models.yaml:2: models[0].windows" in done.stdout
     assert "models.yaml:3: more" in done.stdout
     assert "routing.yaml:1: rules" in done.stdout
+    (tmp_path / "models.yaml").write_text("models: [{id: 'builtin/extractive'}]\n")
+    rule = "{name: all, conditions: {hour: soon}, model: 'builtin/extractive'}"
+    (tmp_path / "routing.yaml").write_text(f"rules:\n  - {rule}\n")
+    assert "routing.yaml:2: rules[0].conditions.hour" in run(["config", "check", str(tmp_path)], environment).stdout
+    (tmp_path / "routing.yaml").write_text("rules: 3\nmore: 1\nless: 1\n")
     assert len(json.loads(run(["config", "check", str(tmp_path), "--json"], environment).stdout)["problems"]) >= 3
 
 
@@ -373,6 +382,21 @@ def test_doctor_sees_which_models_ollama_has(environment: dict[str, str], sideca
     assert found["facts"]["lacks"] == ["llama3:8b-32k", "phi3"]
     assert "`ollama pull phi3`" in found["remedy"]
     assert "PARAMETER num_ctx 32768" in found["remedy"]
+
+
+def test_doctor_asks_the_running_sidecar_how_it_is(
+    environment: dict[str, str], sidecar: Script, tmp_path: Path
+) -> None:
+    ledger = {"status": "degraded", "reason": "the disk is full", "remedy": "make room"}
+    config = {"status": "ok", "folder": str(tmp_path)}
+    sidecar.answers({"status": "degraded", "parts": {"config": config, "ledger": ledger}})
+    (tmp_path / "models.yaml").write_text("models: [{id: 'builtin/extractive'}]\n")
+    (tmp_path / "routing.yaml").write_text("rules: [{name: all, conditions: {}, model: 'builtin/extractive'}]\n")
+    done = run(["doctor"], environment, sidecar)
+    assert done.returncode == 0
+    assert f"ok    configuration: {tmp_path}, 1 models, 1 rules" in done.stdout
+    assert f"ok    sidecar: runs at http://127.0.0.1:{sidecar.port}" in done.stdout
+    assert "warn  sidecar's ledger: degraded: the disk is full\n      make room" in done.stdout
 
 
 def test_doctor_fails_on_an_error(environment: dict[str, str], tmp_path: Path) -> None:

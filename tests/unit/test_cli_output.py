@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.cli.common import CliError
 from app.cli.output import Column, dollars, milliseconds, number, plain_table, printable
 from app.cli.request import read_file
-from app.cli.usage import Period, span
+from app.cli.usage import Period, local_zone, span
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,15 @@ def test_dates_given_keep_their_zone() -> None:
     now = datetime(2026, 3, 5, tzinfo=timezone(timedelta(hours=2)))
     given = span(None, "2026-03-01T09:30+02:00", None, now)
     assert given == {"from": "2026-03-01T09:30:00+02:00", "to": None}
+
+
+def test_the_local_zone(tmp_path: Path) -> None:
+    link = tmp_path / "localtime"
+    assert local_zone(None, link) is None
+    link.symlink_to("/usr/share/zoneinfo/Europe/Berlin")
+    assert local_zone(None, link) == "Europe/Berlin"
+    assert local_zone(":Asia/Tokyo", link) == "Asia/Tokyo"
+    assert local_zone("CET-1CEST", link) is None
 
 
 def test_file_with_and_without_a_line(tmp_path: Path) -> None:
