@@ -49,7 +49,7 @@ def _show(answer: Mapping[str, Any]) -> None:
         [
             text_of(m.get("id")),
             text_of(m.get("location")),
-            text_of(m.get("available")) or "not known",
+            "never" if m.get("unusable") else text_of(m.get("available")) or "not known",
             number(_value(m.get("context_window"))),
             number(limit) if (limit := _value(m.get("max_output_tokens"))) is not None else "",
             _price(m),
@@ -59,6 +59,8 @@ def _show(answer: Mapping[str, Any]) -> None:
     ]
     table(columns, rows)
     for model in listed:
+        if model.get("unusable"):
+            note(f"{model.get('id')} cannot be asked: {model.get('unusable')}")
         for warning in model.get("warnings") or ():
             note(f"{model.get('id')}: {warning}")
 

@@ -269,12 +269,16 @@ def test_models_shows_values_and_their_sources(sidecar: Script, environment: dic
     known = {"value": 200000, "source": "config"}, {"value": 64000, "source": "litellm"}
     price = {"value": {"input": "3", "output": "15"}, "source": "litellm"}
     model = {"id": "claude", "location": "cloud", "available": None, "context_window": known[0]}
-    sidecar.answers({"models": [model | {"max_output_tokens": known[1], "price": price, "warnings": ["no key"]}]})
+    sidecar.answers(
+        {"models": [model | {"max_output_tokens": known[1], "price": price, "warnings": ["no key"], "unusable": None}]}
+    )
     done = run(["models"], environment, sidecar)
     assert done.returncode == 0, done.stderr
     assert "200,000" in done.stdout
     assert "3 / 15  window: config, output: litellm, price: litellm" in done.stdout
     assert "claude: no key" in done.stderr
+    sidecar.answers({"models": [model | {"unusable": "it must sign its requests"}]})
+    assert "claude cannot be asked: it must sign its requests" in run(["models"], environment, sidecar).stderr
 
 
 def test_usage_asks_for_the_period_and_prints_totals(sidecar: Script, environment: dict[str, str]) -> None:
