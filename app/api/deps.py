@@ -1,0 +1,147 @@
+"""What a route works with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.problems import request_id_of
+from app.api.schemas import validated
+from app.api.sse import Patience
+from app.api.streams import OpenStreams
+from app.api.strictjson import parse_json
+from app.api.wire import JSON, dumps
+from app.chat.service import ChatRequest
+from app.config.loader import Config
+from app.config.watcher import ConfigStatus
+from app.llm.events import Event, Explanation
+from app.routing.catalog import ModelCatalog
+from app.settings import Settings
+from app.usage.queries import UsageQuery
+from app.usage.reports import RecordPage, UsageReport
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Chat(Protocol):
+    """`app.chat.service.ChatService`, and what tests script in its place."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[list[Event], None]: ...
+
+    async def explain(self, request: ChatRequest) -> Explanation: ...
+
+
+class ConfigSource(Protocol):
+    @property
+    def current(self) -> Config: ...
+
+    @property
+    def status(self) -> ConfigStatus: ...
+
+
+class Reports(Protocol):
+    async def report(self, query: UsageQuery) -> UsageReport: ...
+
+    async def records(self, query: UsageQuery, *, limit: int = 100, cursor: str | None = None) -> RecordPage: ...
+
+
+class Now(Protocol):
+    @property
+    def now(self) -> Callable[[], datetime]: ...
+
+
+class Services(Protocol):
+    """What the routes use of `app.services.Services`; read-only, so that scripted services fit as well."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def config(self) -> ConfigSource: ...
+
+    @property
+    def chat(self) -> Chat: ...
+
+    @property
+    def catalog(self) -> ModelCatalog: ...
+
+    @property
+    def reports(self) -> Reports: ...
+
+    @property
+    def clock(self) -> Now: ...
+
+    @property
+    def token(self) -> str: ...
+
+    @property
+    def instance_id(self) -> str: ...
+
+    @property
+    def started_at(self) -> datetime: ...
+
+    @property
+    def shutting_down(self) -> asyncio.Event: ...
+
+    async def health(self) -> dict[str, Any]:
+        """`{status, parts: {name: {status, ...}}}`."""
+        ...
+
+    async def refresh_models(self, *, force: bool = False) -> None:
+        """Bring the catalog's availabilities up to date, where they are old."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The application's own state, at `app.state.api`."""
+
+    services: Services
+    streams: OpenStreams
+    patience: Patience = field(default_factory=Patience)
+
+
+def api_of(request: Request) -> Api:
+    api = request.app.state.api
+    assert isinstance(api, Api)
+    return api
+
+
+async def body_of(request: Request, kind: type[M]) -> M:
+    """The request's body as a `kind`. Raises `InvalidRequest` 400 (not JSON) or 422 (not such a `kind`)."""
+    return validated(kind, parse_json(await request.body()))
+
+
+def json_response(value: Any) -> Response:
+    """The value as JSON that no cache keeps."""
+    return Response(dumps(value), headers={"cache-control": "no-store"}, media_type=JSON)
+
+
+def request_id(request: Request) -> str:
+    return request_id_of(request.scope)
+
+
+class DirectRoute(APIRoute):
+    """A route whose endpoint takes the `Request` and returns the `Response`, and nothing is done in between.
+
+    FastAPI's parameters cost more than all the rest of a request; what they would tell OpenAPI stands in
+    `openapi_extra` instead.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return endpoint
+
+
+def body_docs(kind: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its body with `body_of(request, kind)`."""
+    schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}

@@ -1,0 +1,81 @@
+"""`POST /api/v1/explain`: what a chat with the same body would do, without calling a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id
+from app.api.results import ExplainResult, Problem
+from app.api.schemas import ExplainBody
+from app.api.wire import Json, context_data, route_data
+from app.llm.events import CandidateEstimate, Explanation
+from app.routing.route import Route
+
+router = APIRouter(route_class=DirectRoute, tags=["chat"])
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": ExplainResult},
+    403: {"model": Problem},
+    413: {"model": Problem},
+    422: {"model": Problem},
+}
+
+
+@router.post(
+    "/explain",
+    summary="What would a chat do?",
+    operation_id="explain",
+    responses=_RESPONSES,
+    openapi_extra=body_docs(ExplainBody),
+)
+async def explain(request: Request) -> Any:
+    """Every rule's verdict, what the policy removed, the fit and the cost of each candidate. No model is called."""
+    body = await body_of(request, ExplainBody)
+    explanation = await api_of(request).services.chat.explain(body.to_request(request_id(request)))
+    return json_response(explanation_data(explanation, body.include_messages))
+
+
+def explanation_data(explanation: Explanation, include_messages: bool) -> Json:
+    data: Json = {
+        "request_id": explanation.request_id,
+        "route": _route(explanation.request_id, explanation.route),
+        "facts": explanation.facts,
+        "candidates": [_candidate(candidate) for candidate in explanation.candidates],
+        "budget": explanation.budget,
+        "warnings": list(explanation.warnings),
+    }
+    if include_messages:
+        # Those of the first candidate they can be fitted to: the one that would be asked.
+        fitted = (c.context.messages for c in explanation.candidates if c.context is not None)
+        data["messages"] = [dict(message) for message in next(fitted, ())]
+    return data
+
+
+def _route(request_id: str, route: Route) -> Json:
+    return {
+        **route_data(request_id, route),
+        "verdicts": [{"rule": v.rule, "matched": v.matched, "failed": v.failed} for v in route.verdicts],
+        "removed": [
+            {"model": r.model, "origin": r.origin.value, "code": r.code, "reason": r.reason} for r in route.removed
+        ],
+        "upgrades": [model.id for model in route.upgrades],
+        "summarizer": route.summarizer.id if route.summarizer else None,
+        "local_only": route.local_only,
+        "max_output_tokens": route.max_output_tokens,
+    }
+
+
+def _candidate(candidate: CandidateEstimate) -> Json:
+    return {
+        "model": candidate.model,
+        "origin": candidate.origin,
+        "location": candidate.location,
+        "available": candidate.available,
+        "resting": candidate.resting,
+        "context": None if candidate.context is None else context_data(candidate.context),
+        "problem": candidate.problem,
+        "estimated_cost_usd": candidate.estimated_cost_usd,
+    }

@@ -1,0 +1,150 @@
+"""Errors as RFC 9457 problem bodies (`application/problem+json`). Nothing a client sent is ever echoed in one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from app.config.redact import redact_patterns
+from app.errors import InvalidRequest, NotFound, SidecarError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:llm-sidecar:problem:"
+"""`type` is a URI that identifies the code; it need not lead anywhere (RFC 9457, 3.1.1)."""
+
+MAX_LISTED = 20
+"""Wrong fields named in one body; a thousand would tell no more."""
+
+
+class Unexpected(SidecarError):
+    """A fault of this program: its text stays in the log."""
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong inside the sidecar; its log says what.")
+
+
+def problem_body(error: SidecarError, request_id: str, **extra: object) -> dict[str, object]:
+    """The members of a problem body; `extra` and the error's own extra members come last and never replace them."""
+    body: dict[str, object] = {
+        "type": TYPE_PREFIX + error.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": redact_patterns(error.detail),
+        "code": error.code,
+        "request_id": request_id,
+    }
+    return {**error.extra, **extra, **body}
+
+
+def problem_response(error: SidecarError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The error as a whole answer. A `retry_after` of the error also becomes the header."""
+    sent = {"cache-control": "no-store", **(headers or {})}
+    if (retry_after := error.extra.get("retry_after")) is not None:
+        sent["retry-after"] = str(retry_after)
+    if error.status == 401:
+        sent["www-authenticate"] = 'Bearer realm="llm-sidecar"'
+    content = orjson.dumps(problem_body(error, request_id), default=str)
+    return Response(content, error.status, sent, media_type=MEDIA_TYPE)
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id the door gave this request."""
+    state: Mapping[str, Any] = scope.get("state", {})
+    return str(state.get("request_id", ""))
+
+
+def invalid_fields(errors: Iterable[ErrorDetails], where: str = "") -> InvalidRequest:
+    """pydantic's findings as a 422 that names each field and what was expected there, and repeats no input."""
+    listed = [{"field": field_path(e["loc"], where), "message": _expected(e)} for e in errors]
+    shown = listed[:MAX_LISTED]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in shown[:3])
+    more = f" (and {len(listed) - 3} more)" if len(listed) > 3 else ""
+    return InvalidRequest(detail + more, errors=shown)
+
+
+def from_validation(error: ValidationError, where: str = "") -> InvalidRequest:
+    """A `ValidationError` as the 422 it means."""
+    return invalid_fields(error.errors(include_url=False, include_context=True, include_input=False), where)
+
+
+def field_path(loc: Sequence[int | str], where: str = "") -> str:
+    """`("context", "chunks", 0, "text")` as `context.chunks[0].text`; `body` where the whole body is meant."""
+    path = where
+    for step in loc:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            name = step if len(step) <= 64 and step.isprintable() else "(a key)"
+            path += f".{redact_patterns(name)}" if path else redact_patterns(name)
+    return path or "body"
+
+
+_PLAINER = {
+    "extra_forbidden": "is not a known field",
+    "missing": "is required",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "list_type": "must be a JSON array",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+}
+
+
+def _expected(error: ErrorDetails) -> str:
+    if error["type"] == "value_error":
+        # Raised by our own validators; their text is ours.
+        return str(error.get("ctx", {}).get("error", error["msg"]))
+    return _PLAINER.get(error["type"]) or error["msg"].replace("Input should", "should", 1)
+
+
+def install(app: FastAPI) -> None:
+    """Every way an answer can fail before it has begun, as a problem body."""
+    app.add_exception_handler(SidecarError, _on_sidecar_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_sidecar_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SidecarError)
+    if error.status == 500:
+        log.error("request %s failed: %s", request_id_of(request.scope), error.detail)
+    return problem_response(error, request_id_of(request.scope))
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # FastAPI puts where a value came from (query, path, body) in front of its name.
+    found = [{**e, "loc": tuple(e["loc"])[1:]} for e in error.errors()]
+    return problem_response(invalid_fields(found), request_id_of(request.scope))  # type: ignore[arg-type]
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        problem: SidecarError = NotFound("There is nothing at this path.", code="not_found")
+    elif error.status_code == 405:
+        allowed = headers.get("Allow") or headers.get("allow") or "another method"
+        problem = InvalidRequest(
+            f"This path does not take that method; it takes {allowed}.", status=405, code="method_not_allowed"
+        )
+    else:
+        problem = InvalidRequest("The request cannot be served as it is.", status=error.status_code)
+    return problem_response(problem, request_id_of(request.scope), headers)

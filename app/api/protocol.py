@@ -1,0 +1,73 @@
+"""What uvicorn's HTTP protocols lack: an end to waiting for a request's head, and a way to drop a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as _Base
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+else:
+    _Base = object
+
+HEAD_SECONDS: Final = 10.0
+"""From the first byte (or from connecting) to the end of the head."""
+MAX_HEAD_BYTES: Final = 64 * 1024
+
+
+class _Impatient(_Base):
+    """Mixed in before one of uvicorn's protocols.
+
+    Closes a connection whose request head does not arrive in time or is too large, also while what is left of a body
+    that was already refused keeps coming. Puts `abort` into every request's state, for readers who have stalled.
+    """
+
+    head_seconds = HEAD_SECONDS
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "abort": transport.abort}
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._disarm()
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.transport.abort()
+        elif self._deadline is None:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self.head_seconds, self._give_up)
+
+    def _disarm(self) -> None:
+        self._head_bytes = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self.transport.abort()
+
+
+def http_protocol(head_seconds: float = HEAD_SECONDS) -> type[asyncio.Protocol]:
+    """httptools' protocol where it is installed (not on Windows), else h11's; impatient either way."""
+    base: Any
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base  # noqa: N813
+    except ImportError:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as base  # noqa: N813
+    return type("ImpatientProtocol", (_Impatient, base), {"head_seconds": head_seconds})

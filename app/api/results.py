@@ -1,0 +1,342 @@
+"""What is answered, as the OpenAPI document describes it. Routes write plain JSON; tests hold it to this."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LocationName = Literal["in_process", "loopback", "trusted", "cloud"]
+SourceName = Literal["config", "litellm", "server", "default"]
+
+
+class Result(BaseModel):
+    """Base of what is answered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FieldError(Result):
+    field: str = Field(description="Path of what is wrong.", examples=["context.chunks[0].start_line"])
+    message: str = Field(description="What was expected.", examples=["must be a whole number"])
+
+
+class Problem(BaseModel):
+    """RFC 9457. Further members depend on the code."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:llm-sidecar:problem:unknown_workspace"])
+    title: str = Field(examples=["Unknown workspace"])
+    status: int = Field(examples=[422])
+    detail: str = Field(description="One sentence for people, with the remedy where there is one.")
+    code: str = Field(description="For programs; never changes.", examples=["unknown_workspace"])
+    request_id: str
+    errors: list[FieldError] | None = Field(None, description="Of a 422: every wrong field.")
+
+
+class Liveness(Result):
+    """Says that the sidecar is there, to whoever asks; details need the token."""
+
+    status: Literal["ok", "shutting_down"]
+    version: str = Field(examples=["0.1.0"])
+    instance_id: str = Field(description="Made anew at each start.")
+
+
+class PartHealth(BaseModel):
+    """One part; further members depend on it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: Literal["ok", "starting", "degraded", "down"]
+    reason: str | None = None
+    remedy: str | None = Field(None, description="What the person can do about it.")
+
+
+class Health(Result):
+    status: Literal["ok", "starting", "degraded", "down"] = Field(description="The worst part's.")
+    version: str
+    instance_id: str
+    started_at: str = Field(description="ISO 8601, UTC.")
+    open_streams: int
+    parts: dict[str, PartHealth]
+
+
+class RouteResult(Result):
+    request_id: str
+    rule: str = Field(description="The first rule that matched.", examples=["complex_reasoning"])
+    model: str = Field(description="The first candidate.")
+    location: LocationName
+    candidates: list[str] = Field(description="Ids of the permitted models, in the order they are asked.")
+    reasons: list[str] = Field(description="Sentences for people.")
+
+
+class BlockResult(Result):
+    """What became of one piece of context."""
+
+    id: str
+    kind: str
+    priority: int = Field(description="1 is never trimmed, 2 last, 3 first.")
+    tokens: int
+    outcome: Literal["kept", "shortened", "summarised", "dropped"]
+    reason: str
+
+
+class ContextResult(Result):
+    model: str
+    window: int = Field(description="The model's limit in tokens.")
+    input_tokens: int = Field(description="Counted before the call; what the provider reported is in `done`.")
+    reserved_output: int
+    upgraded_from: str | None = Field(None, description="The model whose window was too small.")
+    blocks: list[BlockResult]
+
+
+class AttemptResult(Result):
+    model: str
+    number: int
+    outcome: Literal["ok", "error", "cancelled"]
+    code: str | None
+    reason: str | None
+    latency_ms: int
+
+
+class ToolCallResult(Result):
+    id: str | None
+    name: str | None
+    arguments: str = Field(description="JSON text, as the model wrote it.")
+
+
+class ChatResult(Result):
+    """The whole answer, with `stream: false`."""
+
+    request_id: str
+    text: str
+    tool_calls: list[ToolCallResult]
+    route: RouteResult
+    context: ContextResult | None
+    attempts: list[AttemptResult]
+    model: str = Field(description="Who answered, by its configured id.")
+    location: LocationName
+    finish_reason: str = Field(examples=["stop", "length", "tool_calls", "content_filter"])
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None = Field(description="null: unknown. A local model costs 0.")
+    cost_source: Literal["provider", "computed", "estimated", "unknown"]
+    latency_ms: int
+    time_to_first_token_ms: int | None
+    attempt_count: int
+    warnings: list[str]
+    ledger: Literal["stored", "queued"]
+
+
+class VerdictResult(Result):
+    rule: str
+    matched: bool
+    failed: str | None = Field(description="The first condition that did not hold, with both sides.")
+
+
+class RemovedResult(Result):
+    """A model that would have been a candidate."""
+
+    model: str
+    origin: str
+    code: str = Field(examples=["policy", "capability", "unknown_model"])
+    reason: str
+
+
+class ExplainedRoute(RouteResult):
+    verdicts: list[VerdictResult]
+    removed: list[RemovedResult]
+    upgrades: list[str]
+    summarizer: str | None
+    local_only: bool = Field(description="True: nothing of this request may leave the machine.")
+    max_output_tokens: int | None
+
+
+class CandidateResult(Result):
+    """What one candidate would see and cost."""
+
+    model: str
+    origin: str = Field(examples=["request", "rule", "fallback", "local_fallback"])
+    location: LocationName
+    available: bool | None = Field(description="null: not known.")
+    resting: str | None = Field(description="Why it would be skipped just now.")
+    context: ContextResult | None
+    problem: str | None = Field(description="Why the request cannot be fitted to it.")
+    estimated_cost_usd: float | None = Field(description="With the whole output reserve written; null: price unknown.")
+
+
+class ExplainResult(Result):
+    """What a chat with this body would do, without doing it."""
+
+    request_id: str
+    route: ExplainedRoute
+    facts: dict[str, Any] = Field(description="What the rules were asked about.")
+    candidates: list[CandidateResult]
+    budget: dict[str, Any]
+    warnings: list[str]
+    messages: list[dict[str, Any]] | None = Field(None, description="With `include_messages`: what would be sent.")
+
+
+class Sourced(Result):
+    source: SourceName
+
+
+class SourcedInt(Sourced):
+    value: int
+
+
+class SourcedLimit(Sourced):
+    value: int | None
+
+
+class PriceResult(Result):
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+    cached_input: float | None
+    cache_write: float | None
+
+
+class SourcedPrice(Sourced):
+    value: PriceResult | None = Field(description="null: unknown.")
+
+
+class ModelResult(Result):
+    id: str
+    provider: str
+    location: LocationName
+    location_reason: str
+    api_base: str | None
+    available: bool | None = Field(description="false: its server does not list it; null: not known.")
+    context_window: SourcedInt
+    max_output_tokens: SourcedLimit
+    price: SourcedPrice
+    tokenizer: str
+    lacks: list[str] = Field(description="Known not to have: tools, images, response_format.")
+    unusable: str | None = Field(description="Why it can never be asked as things stand.")
+    warnings: list[str]
+
+
+class ModelList(Result):
+    models: list[ModelResult]
+
+
+class BudgetResult(Result):
+    period: str
+    limit_usd: float
+    alert_at: list[float]
+    on_limit: str
+
+
+class ProfileResult(Result):
+    id: str
+    name: str | None
+    block_cloud_apis: bool
+    default: bool
+    timezone: str | None
+    local_fallback: str | None
+    has_system_prompt: bool
+    budgets: list[BudgetResult]
+
+
+class ProfileList(Result):
+    default_workspace: str
+    profiles: list[ProfileResult]
+    budgets: list[BudgetResult] = Field(description="For all profiles together.")
+
+
+class RuleResult(Result):
+    name: str
+    conditions: dict[str, Any]
+    model: str
+    fallback: list[str]
+    params: dict[str, Any]
+    timeouts: dict[str, float]
+    max_output_tokens: int | None
+
+
+class RuleList(Result):
+    """In the order they are tried; the first match wins."""
+
+    rules: list[RuleResult]
+    local_fallback: str | None
+
+
+class UsageFigures(Result):
+    """Sums over what is known; `cost_unknown` attempts are in none."""
+
+    requests: int
+    attempts: int
+    ok: int
+    errors: int
+    cancelled: int
+    interrupted: int
+    pending: int
+    success_rate: float | None
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_micro_usd: int
+    cost_usd: float | None = Field(description="null: nothing is known.")
+    estimated_cost_micro_usd: int
+    cost_estimated: int = Field(description="Attempts whose tokens were counted here, not by the provider.")
+    cost_unknown: int
+    latency_p50_ms: int | None
+    latency_p95_ms: int | None
+    time_to_first_token_p50_ms: int | None
+    time_to_first_token_p95_ms: int | None
+
+
+class UsageGroup(UsageFigures):
+    key: dict[str, str | None] = Field(examples=[{"model": "ollama/llama3:8b", "day": "2026-11-24"}])
+
+
+class UsageResult(Result):
+    from_: str = Field(alias="from", description="Inclusive, in the zone asked for.")
+    to: str = Field(description="Exclusive.")
+    tz: str
+    group_by: list[str]
+    totals: UsageFigures
+    groups: list[UsageGroup]
+    budgets: list[dict[str, Any]]
+
+
+class RecordResult(Result):
+    """A row of the ledger: one attempt. `success` is null while it is pending."""
+
+    id: str
+    request_id: str
+    attempt: int
+    workspace_profile_id: str
+    session_id: str | None
+    agent: str | None
+    task_type: str
+    rule: str
+    provider: str
+    model: str
+    location: str
+    status: Literal["pending", "ok", "error", "cancelled", "interrupted"]
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cost_micro_usd: int | None
+    cost_usd: float | None
+    cost_source: str
+    latency_ms: int | None
+    time_to_first_token_ms: int | None
+    success: bool | None
+    error_code: str | None
+    error_message: str | None
+    created_at: str
+    settled_at: str | None
+
+
+class RecordList(Result):
+    records: list[RecordResult]
+    next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last.")

@@ -1,0 +1,347 @@
+"""The door: who may ask, from where, and how much. One pure-ASGI middleware in front of every route.
+
+Host ── Origin ── token ── body limit ── content type ──> the application
+ 421      403      401         413            415
+
+(`BaseHTTPMiddleware` would hide disconnects from the routes behind it.) Everything is decided on the ASGI scope, never
+on a URL that is put together from the request's own Host header (CVE-2026-48710).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import Unexpected, problem_response
+from app.errors import InvalidRequest, RequestError, SidecarError, StartupError, Unauthorized
+
+log = logging.getLogger(__name__)
+
+COOKIE: Final = "sidecar_token"
+OPEN_PATHS: Final = frozenset({"/health"})
+"""Paths that need no token."""
+
+TAURI_ORIGINS: Final = (b"tauri://localhost", b"http://tauri.localhost", b"https://tauri.localhost")
+ID_PATTERN: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+_JSON: Final = re.compile(rb'application/json(?:\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class DoorPolicy:
+    """What the door lets in. `max_body` is bytes, `body_seconds` how long a body may take to arrive."""
+
+    token: str
+    hosts: tuple[str, ...] = ()
+    """Accepted besides 127.0.0.1, localhost and [::1] with the bound port; compared with the whole header."""
+    origins: tuple[str, ...] = ()
+    max_body: int = 16 * 1024 * 1024
+    body_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What this sidecar is called, for one bound port."""
+
+    hosts: frozenset[bytes]
+    origins: frozenset[bytes]
+
+
+class Headers:
+    """The headers the door looks at, each with every value it was sent with."""
+
+    __slots__ = ("_values",)
+    _WANTED: Final = frozenset({
+        b"host", b"origin", b"authorization", b"x-api-key", b"cookie", b"content-type", b"content-length",
+        b"transfer-encoding", b"x-request-id", b"access-control-request-method",
+    })  # fmt: skip
+
+    def __init__(self, scope: Scope) -> None:
+        self._values: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            if name in self._WANTED:
+                self._values.setdefault(name, []).append(value)
+
+    def all(self, name: bytes) -> list[bytes]:
+        return self._values.get(name, [])
+
+    def first(self, name: bytes) -> bytes | None:
+        values = self._values.get(name)
+        return values[0] if values else None
+
+
+class Door:
+    """Also gives every request its id and every answer its `x-request-id`, and is the last to catch an exception."""
+
+    def __init__(self, app: ASGIApp, policy: DoorPolicy) -> None:
+        self._app = app
+        self._policy = policy
+        self._token = policy.token.encode()
+        self._names: dict[int | None, Names] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope)
+        request_id = _request_id(headers)
+        scope.setdefault("state", {})["request_id"] = request_id
+        outgoing = Outgoing(send, request_id)
+        try:
+            self._admit(scope, headers, outgoing)
+            if scope["method"] == "OPTIONS" and headers.first(b"access-control-request-method") and outgoing.cors:
+                await _answer_preflight(outgoing.send)
+                return
+            self._authorise(scope, headers)
+            if scope["method"] not in _SAFE_METHODS:
+                receive = await self._with_body(headers, receive)
+            await self._app(scope, receive, outgoing.send)
+        except asyncio.CancelledError:
+            raise
+        except SidecarError as error:
+            await problem_response(error, request_id)(scope, receive, outgoing.send)
+        except _Gone:
+            return
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if not outgoing.started:
+                await problem_response(Unexpected(), request_id)(scope, receive, outgoing.send)
+
+    def _admit(self, scope: Scope, headers: Headers, outgoing: Outgoing) -> None:
+        """Host, then Origin. Raises `InvalidRequest` 400, 421 or 403."""
+        names = self._names_for(scope)
+        hosts = headers.all(b"host")
+        if len(hosts) != 1:
+            raise InvalidRequest("Exactly one Host header is required.", status=400, code="bad_host")
+        if hosts[0].lower() not in names.hosts:
+            raise InvalidRequest(
+                "This sidecar is not called that; use 127.0.0.1 or localhost with its port, or list the name in "
+                "SIDECAR_ALLOWED_HOSTS.",
+                status=421,
+                code="misdirected_request",
+            )
+        origins = headers.all(b"origin")
+        if not origins:
+            return
+        if len(origins) != 1 or origins[0] not in names.origins:
+            raise InvalidRequest(
+                "Pages of this origin may not use the sidecar; list the origin in SIDECAR_ALLOWED_ORIGINS.",
+                status=403,
+                code="origin_not_allowed",
+            )
+        outgoing.cors = origins[0]
+
+    def _names_for(self, scope: Scope) -> Names:
+        server = scope.get("server")
+        port: int | None = server[1] if server else None
+        if port not in self._names:
+            self._names[port] = names_of(port, self._policy.hosts, self._policy.origins)
+        return self._names[port]
+
+    def _authorise(self, scope: Scope, headers: Headers) -> None:
+        """Raises `Unauthorized`, with the same words whatever was wrong."""
+        if scope["path"] in OPEN_PATHS:
+            return
+        query: bytes = scope["query_string"]
+        # A URL ends up in histories and logs: whoever puts the token there is told so by its not working.
+        leaked = bool(query) and self._token in unquote_to_bytes(query)
+        # Every credential is compared, so that the time tells nothing about which one was wrong.
+        matches = [hmac.compare_digest(offered, self._token) for offered in _credentials(headers)]
+        if leaked or not any(matches):
+            raise Unauthorized(
+                "Send the sidecar's token: `Authorization: Bearer <token>` or `x-api-key: <token>`. "
+                "`llm-sidecar token` prints it."
+            )
+
+    async def _with_body(self, headers: Headers, receive: Receive) -> Receive:
+        """Read the body whole, within its limits, and hand it on in one piece.
+
+        Raises `InvalidRequest`: 413 too large, 408 too slow, 415 not JSON.
+        """
+        lengths = headers.all(b"content-length")
+        chunked = headers.first(b"transfer-encoding") is not None
+        declared = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+        if declared > self._policy.max_body:
+            raise _too_large(self._policy.max_body)
+        _require_json(headers.all(b"content-type"), has_body=chunked or declared > 0)
+        try:
+            async with asyncio.timeout(self._policy.body_seconds):
+                body = await _read(receive, self._policy.max_body)
+        except TimeoutError:
+            raise InvalidRequest(
+                f"The body did not arrive within {self._policy.body_seconds:g} s.", status=408, code="body_timeout"
+            ) from None
+        return _Replay(body, receive)
+
+
+class Outgoing:
+    """`send`, with the id and, for a page that may use us, the CORS headers put on the answer's start."""
+
+    __slots__ = ("_request_id", "_send", "cors", "started")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self.cors: bytes | None = None
+        self.started = False
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Not a coroutine itself: the many body messages of a stream pass for the price of a comparison."""
+        if not self.started and message["type"] == "http.response.start":
+            self.started = True
+            added = [(b"x-request-id", self._request_id)]
+            if self.cors is not None:
+                added += [
+                    (b"access-control-allow-origin", self.cors),
+                    (b"access-control-expose-headers", b"x-request-id, retry-after"),
+                    (b"vary", b"Origin"),
+                ]
+            message["headers"] = [*message.get("headers", ()), *added]
+        return self._send(message)
+
+
+class _Replay:
+    """A `receive` that gives the body that was read, then whatever the server says next: the disconnect."""
+
+    __slots__ = ("_body", "_receive")
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+class _Gone(Exception):
+    """The client left while its body was being read: there is nobody to answer."""
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        body: bytes = message.get("body", b"")
+        size += len(body)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(body)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_large(limit: int) -> RequestError:
+    return InvalidRequest(f"The body is larger than {limit} bytes.", status=413, code="body_too_large")
+
+
+def _require_json(types: list[bytes], has_body: bool) -> None:
+    if not types and not has_body:
+        return
+    if len(types) != 1 or not _JSON.fullmatch(types[0]):
+        raise InvalidRequest("Send `Content-Type: application/json`.", status=415, code="unsupported_media_type")
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own where it is well-formed, so that its log and ours meet."""
+    wanted = headers.first(b"x-request-id")
+    if wanted is not None and ID_PATTERN.fullmatch(wanted):
+        return wanted.decode()
+    return secrets.token_hex(16)
+
+
+def _credentials(headers: Headers) -> list[bytes]:
+    found = list(headers.all(b"x-api-key"))
+    for value in headers.all(b"authorization"):
+        scheme, _, token = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            found.append(token.strip())
+    for value in headers.all(b"cookie"):
+        try:
+            morsel = SimpleCookie(value.decode("latin-1")).get(COOKIE)
+        except CookieError:
+            continue
+        if morsel is not None:
+            found.append(morsel.value.encode("latin-1", "replace"))
+    return found
+
+
+async def _answer_preflight(send: Send) -> None:
+    """Only ever sent to an allowed origin; `Outgoing` names it."""
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+        (b"access-control-allow-headers", b"Authorization, Content-Type, X-Api-Key, X-Request-Id"),
+        (b"access-control-max-age", b"600"),
+        (b"content-length", b"0"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def names_of(port: int | None, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> Names:
+    """What a sidecar bound to `port` answers to, exactly, with what the settings add."""
+    own = {b"%b:%d" % (name, port) for name in (b"127.0.0.1", b"localhost", b"[::1]")} if port else set()
+    if port == 80:
+        # A client leaves the scheme's own port out.
+        own |= {b"127.0.0.1", b"localhost", b"[::1]"}
+    return Names(
+        hosts=frozenset(own | {h.lower().encode() for h in hosts}),
+        origins=frozenset({*TAURI_ORIGINS, *(b"http://" + h for h in own), *(o.encode() for o in origins)}),
+    )
+
+
+def load_or_create_token(path: Path) -> str:
+    """The data folder's token: 256 bits, made at first use, readable by its owner only.
+
+    Written to a temporary file and renamed, so that nobody ever reads half a token. Raises `StartupError`.
+    """
+    try:
+        token = path.read_text("ascii").strip()
+    except FileNotFoundError:
+        return _create_token(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError(f"cannot read the token in {path}: {error}") from None
+    if len(token) < 32:
+        raise StartupError(f"{path} does not hold a token; delete it and start again")
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+    return token
+
+
+def _create_token(path: Path) -> str:
+    token = secrets.token_urlsafe(32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # mkstemp makes it 0600 from the first moment.
+        handle, name = tempfile.mkstemp(prefix=".token-", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(token + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except OSError as error:
+        raise StartupError(f"cannot write a token to {path}: {error}") from None
+    return token

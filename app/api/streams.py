@@ -1,0 +1,112 @@
+"""The requests that are being answered: how many there may be, and how each ends early.
+
+                   client left ─┐
+shutting_down ── OpenStreams ───┼──> Watch.interrupt ──> the request's task is cancelled ──> upstream closes
+             reader stalled ────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from types import TracebackType
+
+from starlette.types import Receive
+
+from app.errors import ShuttingDown, TooManyStreams
+
+
+class Ended(Enum):
+    """Why a request ended before its answer did."""
+
+    LEFT = "the client went away"
+    SHUTDOWN = "the sidecar is shutting down"
+    STALLED = "the client stopped reading"
+
+
+class OpenStreams:
+    """Every open one. `limit` is SIDECAR_MAX_STREAMS."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: set[Watch] = set()
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, watch: Watch) -> None:
+        """Raises `TooManyStreams`, or `ShuttingDown` once `shut_down` was called."""
+        if self._closing:
+            raise shutting_down()
+        if len(self._open) >= self._limit:
+            raise TooManyStreams(
+                f"{self._limit} answers are open, which is the most SIDECAR_MAX_STREAMS allows; close one or wait.",
+                retry_after=1,
+            )
+        self._open.add(watch)
+
+    def discard(self, watch: Watch) -> None:
+        self._open.discard(watch)
+
+    def shut_down(self) -> None:
+        """End all that are open, and admit no more."""
+        self._closing = True
+        for watch in list(self._open):
+            watch.interrupt(Ended.SHUTDOWN)
+
+
+def shutting_down() -> ShuttingDown:
+    return ShuttingDown("The sidecar is shutting down; ask again when it is back.")
+
+
+class Watch:
+    """Around the work of one request: cancels it when its client has gone, also before anything was sent.
+
+    async with Watch(streams, receive) as watch:
+        ...                      # cancelled here
+    if watch.ended is ...:       # and why it was
+
+    The request's own task does the work; the only other task listens for the disconnect. `final` is set by the work
+    once its last bytes are on their way: from then on only a reader that stalls can end it.
+    """
+
+    __slots__ = ("_listener", "_receive", "_streams", "_task", "ended", "final")
+
+    def __init__(self, streams: OpenStreams, receive: Receive) -> None:
+        self._streams = streams
+        self._receive = receive
+        self._task: asyncio.Task[object] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self.ended: Ended | None = None
+        self.final = False
+
+    def interrupt(self, why: Ended) -> None:
+        """Cancel the work, once; nothing where it is over."""
+        if self._task is None or self.ended is not None or (self.final and why is not Ended.STALLED):
+            return
+        self.ended = why
+        self._task.cancel()
+
+    async def __aenter__(self) -> Watch:
+        self._streams.add(self)
+        self._task = asyncio.current_task()
+        self._listener = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        task, self._task = self._task, None
+        self._streams.discard(self)
+        if self._listener is not None:
+            self._listener.cancel()
+        if self.ended is None or task is None:
+            return False
+        # Ours is taken back and ends here; a cancellation from elsewhere at the same time goes on.
+        return task.uncancel() == 0 and kind is asyncio.CancelledError
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.interrupt(Ended.LEFT)

@@ -1,0 +1,110 @@
+"""`GET /api/v1/usage` and `/usage/records`: what was spent, from the ledger's rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from app.api.config import budget_data
+from app.api.deps import api_of, json_response
+from app.api.results import Problem, RecordList, UsageResult
+from app.config.schema import ProfilesFile
+from app.usage.queries import FILTERS, UsageQuery, parse_query
+from app.usage.reports import UsageReport
+
+router = APIRouter(tags=["usage"])
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {422: {"model": Problem}}
+Filter = Annotated[str | None, Field(max_length=256)]
+
+
+class RangeParams(BaseModel):
+    """Which rows. Every filter is an equality."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    start: str | None = Field(
+        None, alias="from", max_length=64, description="ISO 8601, inclusive; 30 days before `to` when absent."
+    )
+    end: str | None = Field(None, alias="to", max_length=64, description="ISO 8601, exclusive; now when absent.")
+    tz: str | None = Field(None, max_length=100, description="IANA time zone of dates and days; UTC when absent.")
+    workspace: Filter = None
+    model: Filter = None
+    task_type: Filter = None
+    agent: Filter = None
+    session: Filter = None
+    rule: Filter = None
+    location: Filter = None
+    provider: Filter = None
+    status: Filter = None
+    request_id: Filter = None
+
+
+class UsageParams(RangeParams):
+    group_by: str | None = Field(
+        None, max_length=200, description="One to three, comma-separated.", examples=["model,day"]
+    )
+
+
+class RecordParams(RangeParams):
+    limit: int = Field(100, ge=1, le=1000)
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+
+
+@router.get(
+    "/usage", summary="Totals and groups", operation_id="usage", responses={200: {"model": UsageResult}, **_RESPONSES}
+)
+async def usage(request: Request, params: Annotated[UsageParams, Query()]) -> Any:
+    """Exact sums over the rows of a time range, by up to three groupings."""
+    services = api_of(request).services
+    report = await services.reports.report(_query(request, params, params.group_by))
+    return json_response(usage_data(report, services.config.current.profiles))
+
+
+@router.get(
+    "/usage/records",
+    summary="The rows themselves",
+    operation_id="usage_records",
+    responses={200: {"model": RecordList}, **_RESPONSES},
+)
+async def records(request: Request, params: Annotated[RecordParams, Query()]) -> Any:
+    """Newest first, a page at a time; no page repeats or skips a row that was there at the first."""
+    services = api_of(request).services
+    page = await services.reports.records(_query(request, params, None), limit=params.limit, cursor=params.cursor)
+    return json_response({"records": [asdict(r) for r in page.records], "next_cursor": page.next_cursor})
+
+
+def usage_data(report: UsageReport, profiles: ProfilesFile) -> dict[str, Any]:
+    zone = ZoneInfo(report.tz)
+    return {
+        "from": report.start.astimezone(zone).isoformat(),
+        "to": report.end.astimezone(zone).isoformat(),
+        "tz": report.tz,
+        "group_by": list(report.group_by),
+        "totals": asdict(report.totals),
+        "groups": [{"key": dict(group.key), **asdict(group.figures)} for group in report.groups],
+        "budgets": _budgets(profiles),
+    }
+
+
+def _budgets(profiles: ProfilesFile) -> list[dict[str, Any]]:
+    """The limits in force: each workspace's own, then those for all together (`workspace` null)."""
+    own = [{"workspace": p.id, **budget_data(b)} for p in profiles.profiles for b in p.budgets]
+    return own + [{"workspace": None, **budget_data(b)} for b in profiles.budgets]
+
+
+def _query(request: Request, params: RangeParams, group_by: str | None) -> UsageQuery:
+    filters: dict[str, str | None] = {name: getattr(params, name) for name in FILTERS}
+    return parse_query(
+        start=params.start,
+        end=params.end,
+        tz=params.tz,
+        group_by=group_by,
+        filters=filters,
+        now=api_of(request).services.clock.now(),
+    )

@@ -1,0 +1,305 @@
+"""create_app(services): the HTTP application. serve(settings): a process that runs it. Nothing is built at import.
+
+serve ── lock the data folder ── bind ── open services ── ready line ── requests
+                                                              │ SIGTERM, SIGINT, SIGBREAK
+                       exit ── close services ── wait ── shutting_down: open streams get their `error` event
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from app import __version__
+from app.api import chat, config, explain, health, models, problems, usage
+from app.api.deps import Api, Services
+from app.api.protocol import HEAD_SECONDS, http_protocol
+from app.api.results import Problem
+from app.api.schemas import ChatBody, ExplainBody
+from app.api.security import Door, DoorPolicy, load_or_create_token
+from app.api.sse import Patience
+from app.api.streams import OpenStreams
+from app.config.redact import Redactor
+from app.errors import StartupError
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+EXIT_LOCKED: Final = 75
+"""Another sidecar runs on the same data folder (sysexits' EX_TEMPFAIL)."""
+EXIT_PORT: Final = 69
+"""The port cannot be had (sysexits' EX_UNAVAILABLE)."""
+STREAMS_END_SECONDS: Final = 2
+"""How long open answers may take to say their last word; the whole shutdown has 5 s."""
+
+OpenServices = Callable[[Settings, str], AbstractAsyncContextManager[Services]]
+
+
+def create_app(services: Services, patience: Patience | None = None) -> FastAPI:
+    """The application for services that are open. Its lifespan ends open streams when `shutting_down` is set."""
+    api = Api(services, OpenStreams(services.settings.max_streams), patience or Patience())
+    app = _application()
+    app.state.api = api
+    app.router.lifespan_context = _lifespan
+    allowed = services.settings
+    app.add_middleware(
+        Door,
+        policy=DoorPolicy(services.token, tuple(allowed.allowed_hosts), tuple(allowed.allowed_origins)),
+    )
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """The description of the HTTP interface, made from the code alone: no services, no files."""
+    return _application().openapi()
+
+
+def _application() -> FastAPI:
+    app = FastAPI(
+        title="llm-sidecar",
+        version=__version__,
+        summary="One local door to every language model.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    # The hottest route first: routes are matched in order.
+    v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
+    for room in (chat, explain, usage, models, config, health):
+        v1.include_router(room.router)
+    app.include_router(v1)
+    app.include_router(health.open_router)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the bodies that are read without its help, and with the token."""
+    document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    template = "#/components/schemas/{model}"
+    _, bodies = models_json_schema([(ChatBody, "validation"), (ExplainBody, "validation")], ref_template=template)
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(bodies["$defs"])
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    }
+    document["security"] = [{"bearer": []}, {"key": []}]
+    document["paths"]["/health"]["get"]["security"] = []
+    # FastAPI documents a 422 of its own shape; ours is a problem.
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    return document
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    api: Api = app.state.api
+
+    async def end_streams() -> None:
+        await api.services.shutting_down.wait()
+        api.streams.shut_down()
+
+    watcher = asyncio.create_task(end_streams())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+
+
+async def serve(settings: Settings, open_services: OpenServices | None = None) -> int:
+    """Run a sidecar until it is told to stop; its exit status.
+
+    Raises `StartupError` (data folder locked, port taken, …) and `ConfigError` before the ready line.
+    """
+    redactor = configure_logging(settings.log_level)
+    with lock_data_folder(settings.data_dir), bound_socket(settings.host, settings.port) as listener:
+        given = settings.token
+        token = given.get_secret_value() if given else load_or_create_token(settings.token_path)
+        redactor.add(token)
+        async with (open_services or _stock_services())(settings, token) as services:
+            server = SidecarServer(server_config(create_app(services)), lambda: announce(listener, services))
+            with signals(server, services.shutting_down):
+                await server.serve(sockets=[listener])
+        return 0
+
+
+def _stock_services() -> OpenServices:
+    # Not at import: these are most of the program, and describing the interface needs none of it.
+    from app.services import open_services
+
+    return lambda settings, token: open_services(settings, token=token, freeze=True)
+
+
+def server_config(app: FastAPI, head_seconds: float = HEAD_SECONDS) -> uvicorn.Config:
+    """How the application is served: no access log, no trust in forwarding headers, no endless request heads."""
+    return uvicorn.Config(
+        app,
+        http=http_protocol(head_seconds),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=STREAMS_END_SECONDS,
+    )
+
+
+class SidecarServer(uvicorn.Server):
+    """uvicorn that says when it is ready, and leaves signals to us: its own end the process with the signal."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@contextmanager
+def signals(server: uvicorn.Server, shutting_down: asyncio.Event) -> Iterator[None]:
+    """The first signal ends in order; a second one does not wait for anybody."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+        shutting_down.set()
+
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform == "win32":
+        wanted.append(signal.SIGBREAK)
+    before = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop)) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def announce(listener: socket.socket, services: Services) -> None:
+    """The one line on stdout, for the program that started us; never the token."""
+    line = {
+        "event": "ready",
+        "port": listener.getsockname()[1],
+        "pid": os.getpid(),
+        "version": __version__,
+        "instance_id": services.instance_id,
+    }
+    print(json.dumps(line), flush=True)
+
+
+@contextmanager
+def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket, so that whoever knows the port may connect while the rest still starts.
+
+    Raises `StartupError` with `EXIT_PORT`.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {host}: {error}", EXIT_PORT) from None
+    with contextlib.closing(listener):
+        try:
+            if os.name == "posix":
+                # On Windows this would let two programs listen on one port.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(2048)
+            listener.setblocking(False)
+        except OSError as error:
+            detail = f"cannot listen on {host}:{port}: {error.strerror or error}; set SIDECAR_PORT to another, or 0"
+            raise StartupError(detail, EXIT_PORT) from None
+        yield listener
+
+
+@contextmanager
+def lock_data_folder(folder: Path) -> Iterator[None]:
+    """Hold the data folder: one sidecar per database. The operating system lets go when the process dies.
+
+    Raises `StartupError` with `EXIT_LOCKED` and the pid of the holder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "sidecar.lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise StartupError(f"cannot use the data folder {folder}: {error.strerror or error}") from None
+    with file:
+        if not _try_lock(file.fileno()):
+            file.seek(0)
+            holder = file.read(20).strip() or "unknown"
+            detail = (
+                f"another sidecar (pid {holder}) runs on the data folder {folder}; stop it, or set SIDECAR_DATA_DIR"
+            )
+            raise StartupError(detail, EXIT_LOCKED)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _try_lock(handle: int) -> bool:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            # Beyond the text, so that the pid stays readable while it is locked.
+            os.lseek(handle, 1_000_000, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+class RedactingFormatter(logging.Formatter):
+    """Nothing that is or looks like a key reaches a log, tracebacks included."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redactor.redact(super().format(record))
+
+
+def configure_logging(level: str) -> Redactor:
+    """Logs go to stderr; stdout is for the ready line. What is added to the result never appears in them."""
+    redactor = Redactor()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter(redactor))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # One line per connection and start-up step is noise at `info`.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    return redactor
