@@ -74,16 +74,13 @@ class AttemptJournal:
     def compact(self, unwritten: Iterable[AttemptStart]) -> None:
         """Start the file afresh with the attempts that have no row yet; the old one stands until then."""
         fresh = self._path.with_name(self._path.name + ".new")
+        content = b"".join(_line(start) for start in unwritten)
         try:
-            fd = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o600)
-            try:
-                self._size = os.write(fd, b"".join(_line(start) for start in unwritten))
-                self._close_file()  # Windows renames over no open file
-                os.replace(fresh, self._path)
-            except OSError:
-                os.close(fd)
-                raise
-            self._fd = fd
+            _write_private(fresh, content)
+            self._close_file()  # Windows renames over no open file
+            os.replace(fresh, self._path)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+            self._size = len(content)
         except OSError as error:
             self._complain(error)
         self._compact_at = max(_COMPACT_BYTES, 2 * self._size)
@@ -103,6 +100,11 @@ class AttemptJournal:
         if not self._complained:
             self._complained = True
             log.warning("cannot write %s: %s", self._path.name, error.strerror)
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
 
 
 def _line(start: AttemptStart) -> bytes:

@@ -85,8 +85,8 @@ class UsageLedger:
     async def open(cls, database: Database, *, now: datetime, limits: LedgerLimits | None = None) -> UsageLedger:
         """A ledger on `database`; attempts that a crash cut off become `interrupted`, settled `now`.
 
-        A database that cannot be written at this moment is no reason not to start: what a crash left then stays as it
-        is until the next start.
+        A database that cannot be written at this moment is no reason not to start: what a crash left then stays
+        pending until the next start.
         """
         path = journal_path(database.path)
         notes = await database.read(lambda _connection: read_journal(path))
@@ -98,7 +98,10 @@ class UsageLedger:
             log.warning("cannot look for interrupted attempts: %s", error.detail)
         journal = AttemptJournal(path)
         journal.compact(notes)
-        return cls(database, journal, interrupted=interrupted, limits=limits or LedgerLimits())
+        ledger = cls(database, journal, interrupted=interrupted, limits=limits or LedgerLimits())
+        for start in notes:
+            ledger._append(_Waiting(start))
+        return ledger
 
     def begin(self, start: AttemptStart) -> None:
         """Note that a call goes out. Its pending row is committed beside the call; nothing is waited for."""

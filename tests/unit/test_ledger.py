@@ -199,6 +199,24 @@ async def test_notes_of_a_killed_process_become_rows(database: Database) -> None
     await ledger.close()
 
 
+async def test_a_locked_database_is_no_reason_not_to_start(database: Database) -> None:
+    journal = AttemptJournal(journal_path(database.path))
+    journal.note(attempt("noted"))
+    journal.close(remove=False)
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ledger = await UsageLedger.open(database, now=NOW, limits=LIMITS)
+        ledger.begin(attempt("a"))
+        assert await ledger.settle("a", ended()) == "queued"
+        assert [note.id for note in read_journal(journal_path(database.path))] == ["noted", "a"]
+        other.execute("ROLLBACK")
+    await ledger.close()
+    assert {row["id"]: row["status"] for row in rows(database.path)} == {"a": "ok", "noted": "pending"}
+    again = await UsageLedger.open(database, now=NOW, limits=LIMITS)
+    assert again.health().interrupted == 1
+    await again.close()
+
+
 async def test_a_note_whose_row_is_there_changes_nothing(database: Database) -> None:
     ledger = await UsageLedger.open(database, now=NOW, limits=LIMITS)
     ledger.begin(attempt("a"))
