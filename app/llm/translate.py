@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +43,9 @@ DEFAULT_BASES: Mapping[str, str] = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",
     "gemini": "https://generativelanguage.googleapis.com",
+    "openrouter": "https://openrouter.ai/api/v1",
 }
+"""Where litellm's own default is unset, wrong, or read from the environment. Others are asked of litellm."""
 SIGN_OR_LOG_IN = (
     "bedrock", "sagemaker", "vertex_ai", "watsonx", "oci", "gigachat", "github_copilot", "chatgpt", "sap", "gdc",
     "snowflake", "databricks",
@@ -53,11 +56,15 @@ KEEP_ALIVE = "5m"
 
 @dataclass(frozen=True, slots=True)
 class _Provider:
-    """litellm's translation of one model: its `BaseConfig`, the parameters it knows, and where it asks by itself."""
+    """litellm's translation of one model: its `BaseConfig`, the parameters it knows, and where it asks by itself.
+
+    `knows_address`: without a base it still finds its own server, and does not fall back to OpenAI's.
+    """
 
     config: Any
     supported: frozenset[str]
     default_base: str | None
+    knows_address: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class _Library:
     litellm: Any
     configs: Any
     openai_params: frozenset[str]
+    openai_config: Any
     openai_handler: Any
     anthropic_iterator: Any
     anthropic_betas: Callable[..., tuple[dict[str, Any], dict[str, Any]]]
@@ -160,15 +168,15 @@ class Translator:
         optional = self._parameters(call, provider)
         messages = shapes.plain(call.messages)
         base = (model.endpoint.api_base or provider.default_base or "").rstrip("/")
-        if not base:
+        if not base and not provider.knows_address:
             raise Unsupported(f"{model.id}: no address; set `api_base` for the model or its provider")
         if model.wire == "anthropic":
             base = shapes.anthropic_url(base)
-        settings = {"api_base": base, "api_key": key, "custom_llm_provider": model.wire, "drop_params": True}
+        settings = {"api_base": base or None, "api_key": key, "custom_llm_provider": model.wire, "drop_params": True}
         shown: Any = {"x-goog-api-key": key} if model.wire == "gemini" else key
         headers = config.validate_environment(
             {}, model=model.name, messages=messages, optional_params=optional, litellm_params=settings,
-            api_key=shown, api_base=base,
+            api_key=shown, api_base=base or None,
         )  # fmt: skip
         if model.wire == "gemini":
             url = shapes.gemini_url(base, model.name)
@@ -330,7 +338,8 @@ class Translator:
         base = DEFAULT_BASES.get(wire)
         if base is None and wire != "hosted_vllm":
             base = library.litellm.get_llm_provider(f"{wire}/{name}", api_key=shapes.NO_KEY)[3]
-        return _Provider(config, frozenset(config.get_supported_openai_params(name)), base)
+        knows = type(config).get_complete_url is not library.openai_config.get_complete_url
+        return _Provider(config, frozenset(config.get_supported_openai_params(name)), base, knows)
 
 
 def _import_litellm() -> _Library:
@@ -340,7 +349,7 @@ def _import_litellm() -> _Library:
     from litellm.constants import OPENAI_CHAT_COMPLETION_PARAMS
     from litellm.llms.anthropic.chat.handler import ModelResponseIterator as AnthropicIterator
     from litellm.llms.ollama.common_utils import OllamaModelInfo
-    from litellm.llms.openai.chat.gpt_transformation import OpenAIChatCompletionStreamingHandler
+    from litellm.llms.openai.chat.gpt_transformation import OpenAIChatCompletionStreamingHandler, OpenAIGPTConfig
     from litellm.llms.vertex_ai.gemini.transformation import transform_request_body
     from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator as GeminiIterator
     from litellm.utils import ProviderConfigManager
@@ -353,9 +362,12 @@ def _import_litellm() -> _Library:
     # It would ask localhost:11434/api/show, whatever the model's own address is.
     OllamaModelInfo.get_model_info = lambda *_, **__: None
     _deny_connections(litellm)
+    with warnings.catch_warnings():  # pydantic completes this class at first use, and complains of litellm's fields
+        warnings.simplefilter("ignore")
+        litellm.Message(content="")
     return _Library(
         litellm, ProviderConfigManager, frozenset(OPENAI_CHAT_COMPLETION_PARAMS),
-        OpenAIChatCompletionStreamingHandler, AnthropicIterator, update_request_with_filtered_beta,
+        OpenAIGPTConfig, OpenAIChatCompletionStreamingHandler, AnthropicIterator, update_request_with_filtered_beta,
         litellm.AnthropicConfig._build_request_tool_name_maps, GeminiIterator, transform_request_body,
     )  # fmt: skip
 

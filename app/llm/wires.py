@@ -37,11 +37,12 @@ class Reader(Protocol):
 
 
 class Lines:
-    """Bytes to lines without their ends, across reads. Raises `BadChunk` for a line longer than `LONGEST_LINE`."""
+    """Bytes to lines without their ends, across reads. Raises `BadChunk` for a line longer than `longest` bytes."""
 
-    __slots__ = ("_parts", "_size")
+    __slots__ = ("_longest", "_parts", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self._longest = longest
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -65,8 +66,8 @@ class Lines:
     def _hold(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)
-        if self._size > LONGEST_LINE:
-            raise BadChunk(f"a line of the answer is longer than {LONGEST_LINE // 1024 // 1024} MB")
+        if self._size > self._longest:
+            raise BadChunk(f"a line of the answer is longer than {self._longest} bytes")
 
 
 class StreamParser:
