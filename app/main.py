@@ -1,8 +1,10 @@
 """create_app(services): the HTTP application. serve(settings): a process that runs it. Nothing is built at import.
 
-serve ── lock the data folder ── bind ── open services ── ready line ── requests
-                                                              │ SIGTERM, SIGINT, SIGBREAK
-                       exit ── close services ── wait ── shutting_down: open streams get their `error` event
+serve ── lock the data folder ── bind, /health answers ── import, open services ── ready line ── requests
+                                                                                     │ SIGTERM, SIGINT, SIGBREAK
+                                 exit ── close services ── wait ── shutting_down: streams get their `error` event
+
+Its own imports are few on purpose: the program behind the port takes half a second to import, /health must not.
 """
 
 from __future__ import annotations
@@ -15,28 +17,26 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import uvicorn
-from fastapi import APIRouter, FastAPI
-from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from starlette.types import ASGIApp
 
 from app import __version__
-from app.api import chat, config, explain, health, models, problems, usage
-from app.api.deps import Api, Services
 from app.api.protocol import HEAD_SECONDS, http_protocol
-from app.api.results import Problem
-from app.api.schemas import ChatBody, ExplainBody
-from app.api.security import Door, DoorPolicy, load_or_create_token
-from app.api.sse import Patience
-from app.api.streams import OpenStreams
+from app.api.security import DoorPolicy, load_or_create_token
+from app.api.starting import Starting
 from app.config.redact import Redactor
 from app.errors import StartupError
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from app.api.deps import Services
 
 log = logging.getLogger(__name__)
 
@@ -47,81 +47,21 @@ EXIT_PORT: Final = 69
 STREAMS_END_SECONDS: Final = 2
 """How long open answers may take to say their last word; the whole shutdown has 5 s."""
 
-OpenServices = Callable[[Settings, str], AbstractAsyncContextManager[Services]]
+OpenServices: TypeAlias = "Callable[[Settings, str], AbstractAsyncContextManager[Services]]"
 
 
-def create_app(services: Services, patience: Patience | None = None) -> FastAPI:
+def create_app(services: Services) -> FastAPI:
     """The application for services that are open. Its lifespan ends open streams when `shutting_down` is set."""
-    api = Api(services, OpenStreams(services.settings.max_streams), patience or Patience())
-    app = _application()
-    app.state.api = api
-    app.router.lifespan_context = _lifespan
-    allowed = services.settings
-    app.add_middleware(
-        Door,
-        policy=DoorPolicy(services.token, tuple(allowed.allowed_hosts), tuple(allowed.allowed_origins)),
-    )
-    return app
+    from app.api.application import create_app as create
+
+    return create(services)
 
 
 def openapi_document() -> dict[str, Any]:
     """The description of the HTTP interface, made from the code alone: no services, no files."""
-    return _application().openapi()
+    from app.api.application import openapi_document as describe
 
-
-def _application() -> FastAPI:
-    app = FastAPI(
-        title="llm-sidecar",
-        version=__version__,
-        summary="One local door to every language model.",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/openapi.json",
-        redirect_slashes=False,
-    )
-    problems.install(app)
-    # The hottest route first: routes are matched in order.
-    v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    for room in (chat, explain, usage, models, config, health):
-        v1.include_router(room.router)
-    app.include_router(v1)
-    app.include_router(health.open_router)
-    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
-    return app
-
-
-def _describe(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with the bodies that are read without its help, and with the token."""
-    document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-    template = "#/components/schemas/{model}"
-    _, bodies = models_json_schema([(ChatBody, "validation"), (ExplainBody, "validation")], ref_template=template)
-    components = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(bodies["$defs"])
-    components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-    }
-    document["security"] = [{"bearer": []}, {"key": []}]
-    document["paths"]["/health"]["get"]["security"] = []
-    # FastAPI documents a 422 of its own shape; ours is a problem.
-    for name in ("HTTPValidationError", "ValidationError"):
-        components["schemas"].pop(name, None)
-    return document
-
-
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    api: Api = app.state.api
-
-    async def end_streams() -> None:
-        await api.services.shutting_down.wait()
-        api.streams.shut_down()
-
-    watcher = asyncio.create_task(end_streams())
-    try:
-        yield
-    finally:
-        watcher.cancel()
+    return describe()
 
 
 async def serve(settings: Settings, open_services: OpenServices | None = None) -> int:
@@ -134,21 +74,47 @@ async def serve(settings: Settings, open_services: OpenServices | None = None) -
         given = settings.token
         token = given.get_secret_value() if given else load_or_create_token(settings.token_path)
         redactor.add(token)
-        async with (open_services or _stock_services())(settings, token) as services:
-            server = SidecarServer(server_config(create_app(services)), lambda: announce(listener, services))
-            with signals(server, services.shutting_down):
-                await server.serve(sockets=[listener])
-        return 0
+        starting = Starting(DoorPolicy(token, tuple(settings.allowed_hosts), tuple(settings.allowed_origins)))
+        server = SidecarServer(server_config(starting))
+        stopping = asyncio.Event()
+        with signals(server, stopping):
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                # In a thread: while it imports most of the program, /health is answered.
+                create, opener = await asyncio.to_thread(_load_program)
+                async with (open_services or opener)(settings, token) as services:
+                    await _run(create(services), services, starting, stopping, serving, listener)
+            finally:
+                server.should_exit = True
+                await serving
+    return 0
 
 
-def _stock_services() -> OpenServices:
-    # Not at import: these are most of the program, and describing the interface needs none of it.
+async def _run(
+    app: FastAPI,
+    services: Services,
+    starting: Starting,
+    stopping: asyncio.Event,
+    serving: asyncio.Task[None],
+    listener: socket.socket,
+) -> None:
+    async with app.router.lifespan_context(app):
+        starting.hand_over(app)
+        if not stopping.is_set():
+            announce(listener, services)
+        await stopping.wait()
+        services.shutting_down.set()
+        await serving
+
+
+def _load_program() -> tuple[Callable[[Services], FastAPI], OpenServices]:
+    from app.api.application import create_app as create
     from app.services import open_services
 
-    return lambda settings, token: open_services(settings, token=token, freeze=True)
+    return create, lambda settings, token: open_services(settings, token=token, freeze=True)
 
 
-def server_config(app: FastAPI, head_seconds: float = HEAD_SECONDS) -> uvicorn.Config:
+def server_config(app: ASGIApp, head_seconds: float = HEAD_SECONDS) -> uvicorn.Config:
     """How the application is served: no access log, no trust in forwarding headers, no endless request heads."""
     return uvicorn.Config(
         app,
@@ -165,15 +131,7 @@ def server_config(app: FastAPI, head_seconds: float = HEAD_SECONDS) -> uvicorn.C
 
 
 class SidecarServer(uvicorn.Server):
-    """uvicorn that says when it is ready, and leaves signals to us: its own end the process with the signal."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready()
+    """uvicorn that leaves signals to us: its own way ends the process with the signal, whatever is still open."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -181,14 +139,14 @@ class SidecarServer(uvicorn.Server):
 
 
 @contextmanager
-def signals(server: uvicorn.Server, shutting_down: asyncio.Event) -> Iterator[None]:
+def signals(server: uvicorn.Server, stopping: asyncio.Event) -> Iterator[None]:
     """The first signal ends in order; a second one does not wait for anybody."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
-        shutting_down.set()
+        stopping.set()
 
     wanted = [signal.SIGTERM, signal.SIGINT]
     if sys.platform == "win32":

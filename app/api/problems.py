@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
 from app.config.redact import redact_patterns
-from app.errors import InvalidRequest, NotFound, SidecarError
-
-log = logging.getLogger(__name__)
+from app.errors import InvalidRequest, SidecarError
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:llm-sidecar:problem:"
@@ -112,39 +105,3 @@ def _expected(error: ErrorDetails) -> str:
         # Raised by our own validators; their text is ours.
         return str(error.get("ctx", {}).get("error", error["msg"]))
     return _PLAINER.get(error["type"]) or error["msg"].replace("Input should", "should", 1)
-
-
-def install(app: FastAPI) -> None:
-    """Every way an answer can fail before it has begun, as a problem body."""
-    app.add_exception_handler(SidecarError, _on_sidecar_error)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-
-
-async def _on_sidecar_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, SidecarError)
-    if error.status == 500:
-        log.error("request %s failed: %s", request_id_of(request.scope), error.detail)
-    return problem_response(error, request_id_of(request.scope))
-
-
-async def _on_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    # FastAPI puts where a value came from (query, path, body) in front of its name.
-    found = [{**e, "loc": tuple(e["loc"])[1:]} for e in error.errors()]
-    return problem_response(invalid_fields(found), request_id_of(request.scope))  # type: ignore[arg-type]
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    if error.status_code == 404:
-        problem: SidecarError = NotFound("There is nothing at this path.", code="not_found")
-    elif error.status_code == 405:
-        allowed = headers.get("Allow") or headers.get("allow") or "another method"
-        problem = InvalidRequest(
-            f"This path does not take that method; it takes {allowed}.", status=405, code="method_not_allowed"
-        )
-    else:
-        problem = InvalidRequest("The request cannot be served as it is.", status=error.status_code)
-    return problem_response(problem, request_id_of(request.scope), headers)

@@ -38,9 +38,9 @@ class Problem(BaseModel):
 class Liveness(Result):
     """Says that the sidecar is there, to whoever asks; details need the token."""
 
-    status: Literal["ok", "shutting_down"]
+    status: Literal["starting", "ok", "shutting_down"]
     version: str = Field(examples=["0.1.0"])
-    instance_id: str = Field(description="Made anew at each start.")
+    instance_id: str | None = Field(description="Made anew at each start; null while starting.")
 
 
 class PartHealth(BaseModel):

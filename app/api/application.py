@@ -1,0 +1,143 @@
+"""The FastAPI application: routes, error handlers, the door in front, and the document that describes them.
+
+Imported when the sidecar's port is open already: FastAPI and what the routes need are most of its start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import __version__
+from app.api import chat, config, explain, health, models, usage
+from app.api.deps import Api, Services
+from app.api.problems import invalid_fields, problem_response, request_id_of
+from app.api.results import Problem
+from app.api.schemas import ChatBody, ExplainBody
+from app.api.security import Door, DoorPolicy
+from app.api.sse import Patience
+from app.api.streams import OpenStreams
+from app.errors import InvalidRequest, NotFound, SidecarError
+
+log = logging.getLogger(__name__)
+
+
+def create_app(services: Services, patience: Patience | None = None) -> FastAPI:
+    """The application for services that are open. Its lifespan ends open streams when `shutting_down` is set."""
+    api = Api(services, OpenStreams(services.settings.max_streams), patience or Patience())
+    app = _application()
+    app.state.api = api
+    app.router.lifespan_context = _lifespan
+    allowed = services.settings
+    app.add_middleware(
+        Door,
+        policy=DoorPolicy(services.token, tuple(allowed.allowed_hosts), tuple(allowed.allowed_origins)),
+    )
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """The description of the HTTP interface, made from the code alone: no services, no files."""
+    return _application().openapi()
+
+
+def _application() -> FastAPI:
+    app = FastAPI(
+        title="llm-sidecar",
+        version=__version__,
+        summary="One local door to every language model.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    _install_handlers(app)
+    # The hottest route first: routes are matched in order.
+    v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
+    for room in (chat, explain, usage, models, config, health):
+        v1.include_router(room.router)
+    app.include_router(v1)
+    app.include_router(health.open_router)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the bodies that are read without its help, and with the token."""
+    document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    template = "#/components/schemas/{model}"
+    _, bodies = models_json_schema([(ChatBody, "validation"), (ExplainBody, "validation")], ref_template=template)
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(bodies["$defs"])
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    }
+    document["security"] = [{"bearer": []}, {"key": []}]
+    document["paths"]["/health"]["get"]["security"] = []
+    # FastAPI documents a 422 of its own shape; ours is a problem.
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    return document
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    api: Api = app.state.api
+
+    async def end_streams() -> None:
+        await api.services.shutting_down.wait()
+        api.streams.shut_down()
+
+    watcher = asyncio.create_task(end_streams())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+
+
+def _install_handlers(app: FastAPI) -> None:
+    """Every way an answer can fail before it has begun, as a problem body."""
+    app.add_exception_handler(SidecarError, _on_sidecar_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_sidecar_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SidecarError)
+    if error.status == 500:
+        log.error("request %s failed: %s", request_id_of(request.scope), error.detail)
+    return problem_response(error, request_id_of(request.scope))
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # FastAPI puts where a value came from (query, path, body) in front of its name.
+    found = [{**e, "loc": tuple(e["loc"])[1:]} for e in error.errors()]
+    return problem_response(invalid_fields(found), request_id_of(request.scope))  # type: ignore[arg-type]
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        problem: SidecarError = NotFound("There is nothing at this path.", code="not_found")
+    elif error.status_code == 405:
+        allowed = headers.get("Allow") or headers.get("allow") or "another method"
+        problem = InvalidRequest(
+            f"This path does not take that method; it takes {allowed}.", status=405, code="method_not_allowed"
+        )
+    else:
+        problem = InvalidRequest("The request cannot be served as it is.", status=error.status_code)
+    return problem_response(problem, request_id_of(request.scope), headers)
