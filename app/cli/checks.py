@@ -100,8 +100,8 @@ def check_sidecar(settings: Settings) -> tuple[Folder | None, list[Check]]:
     named: Mapping[str, Any] = parts if isinstance(parts, Mapping) else {}
     found = [Check("sidecar", Level.OK, f"runs at {url}", facts={"running": True, "url": url, "health": health})]
     found += [_part_check(name, part) for name, part in named.items() if part.get("status") not in ("ok", "starting")]
-    folder = named.get("config", {}).get("folder")
-    return Folder(Path(folder)) if folder else None, found
+    folder = Path(str(named.get("config", {}).get("folder") or ""))
+    return Folder(folder) if folder.is_absolute() else None, found
 
 
 def _part_check(name: str, part: Mapping[str, Any]) -> Check:

@@ -130,7 +130,12 @@ def _show(answer: Mapping[str, Any], fields: Sequence[str]) -> None:
     totals = answer.get("totals")
     if rows and isinstance(totals, Mapping):
         rows.append(["total", *("" for _ in fields[1:]), *_amounts(totals)])
-    table(columns, rows, title=f"{text_of(answer.get('from'))} to {text_of(answer.get('to'))}")
+    table(columns, rows, title=f"{_minute(answer.get('from'))} to {_minute(answer.get('to'))}")
+
+
+def _minute(moment: Any) -> str:
+    """2026-03-01 09:30, in the zone that was asked for."""
+    return str(moment)[:16].replace("T", " ")
 
 
 def _amounts(row: Mapping[str, Any]) -> list[str]:

@@ -32,10 +32,10 @@ _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _TAG = re.compile(r"\s*<(/?)[A-Za-z][\w-]*((?:\s+[\w-]+=\"[^\"]*\")*)\s*>\s*$")
-_PATH = re.compile(r"(?<![\w/.])(?:[\w.@~-]+[/\\])*[\w@-][\w.@-]*\.[A-Za-z]\w{0,9}(?!\w)")
+_PATH = re.compile(r"(?<![\w/.])(?:[A-Za-z]:)?[/\\]?(?:[\w.@~-]+[/\\])*[\w@-][\w.@-]*\.[A-Za-z]\w{0,9}(?!\w)")
 _LINES = re.compile(r"(?:\blines\W{1,3}|:|#L|start_line=\"|\()(\d{1,7})")
-_WHOLE_FILE = "open file"
-"""How the heading of a file begins that is given from its first line on (`app.context.gather`)."""
+_OWN_HEADING = re.compile(r"(Open file|Code from) (.+?)(?: \(cursor at line \d+\)|, lines (\d{1,7})–\d+)?:\s*")
+"""How `app.context.gather` names a file, which is given from its first line on, and a piece of one."""
 _OMITTED = re.compile(r"\[lines? (\d{1,7})(?:–(\d{1,7}))? omitted\]")
 """Stands for lines left out (`app.context.trim`)."""
 _STOP_WORDS = frozenset(
@@ -149,12 +149,14 @@ def _read_label(text: str) -> _Label:
     """
     if len(text) > _LONGEST_LABEL:
         return _Label()
+    if (own := _OWN_HEADING.fullmatch(text)) is not None:
+        first = own.group(3) or ("1" if own.group(1) == "Open file" else None)
+        return _Label(own.group(2), int(first) if first else None)
     path = _PATH.search(text)
     if path is None:
         return _Label()
     line = _LINES.search(text, path.end())
-    whole = 1 if text.lower().startswith(_WHOLE_FILE) else None
-    return _Label(path.group(), int(line.group(1)) if line else whole)
+    return _Label(path.group(), int(line.group(1)) if line else None)
 
 
 def _fence_label(info: str, prose: list[str], label: _Label) -> _Label:

@@ -104,17 +104,17 @@ def test_a_context_that_does_not_fit_is_not_quoted() -> None:
 def test_a_fitted_window_is_read_as_it_is_rendered() -> None:
     """The wording of `app.context.gather` and the markers of `app.context.trim`."""
     kept = with_markers([f"x{i} = {i}" for i in range(1, 101)], {1, 2, 90, 91})
-    given = fenced("Open file app/deep/mod.py (cursor at line 90):", kept)
+    given = fenced("Open file /my docs/mod.py (cursor at line 90):", kept)
     code = fenced("Code from app/a.py, lines 40–41:", "def alpha():\n    return beta")
-    nameless = fenced("Code from app/b.py:", "def gamma(): ...")
+    nameless = fenced("Code from Makefile:", "gamma: alpha")
     state = fenced("State of the session:", "The user is moving alpha to gamma.")
     context = split("\n".join([state, nameless, code, given]) + "\nwhere is x91?")
     assert [(p.path, p.line, p.last_line, p.code) for p in context] == [
         (None, None, None, False),
-        ("app/b.py", None, None, True),
+        ("Makefile", None, None, True),
         ("app/a.py", 40, 41, True),
-        ("app/deep/mod.py", 1, 2, True),
-        ("app/deep/mod.py", 90, 91, True),
+        ("/my docs/mod.py", 1, 2, True),
+        ("/my docs/mod.py", 90, 91, True),
         (None, None, None, False),
     ]
     assert rank(context[:-1], "x91")[0].line == 90
@@ -171,6 +171,11 @@ def test_identifiers_match_by_their_parts() -> None:
     assert rank([Passage("class HTTPServer: pass"), Passage("class Client: pass")], "http server")[0].text.startswith(
         "class HTTPServer"
     )
+
+
+@pytest.mark.parametrize("path", ["app/x.py", "/home/me/x.py", "C:/Users/me/x.py", "../x.test.ts", "x.py"])
+def test_paths_in_headings(path: str) -> None:
+    assert split(f"In {path}:10-12\n```\ncode\n```")[0] == Passage("code", path, 10, given=True, code=True)
 
 
 def test_a_file_named_in_the_question_is_found() -> None:
