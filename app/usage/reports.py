@@ -295,26 +295,32 @@ def _percentiles(
     keys: Sequence[Label[Any]],
     column: ColumnElement[Any],
 ) -> dict[tuple[Any, ...], tuple[int, int]]:
-    """p50 and p95 by nearest rank: the smallest value that at least that share of the values does not exceed."""
-    partition = [key.element for key in keys]
-    ranked = (
-        select(
-            *keys,
-            column.label("value"),
-            func.row_number().over(partition_by=partition, order_by=column).label("rank"),
-            func.count().over(partition_by=partition).label("size"),
-        )
+    """p50 and p95 by nearest rank: the smallest value that at least that share of the values does not exceed.
+
+    SQLite counts each value (whole milliseconds repeat), which is exact and a quarter of the work of ranking rows with
+    window functions.
+    """
+    names: list[ColumnElement[Any]] = [literal_column(key.name) for key in keys]
+    statement = (
+        select(*keys, column.label("value"), func.count())
         .where(where, _T.status == Status.OK.value, column.is_not(None))
-        .subquery()
+        .group_by(*names, column)
+        .order_by(*names, column)
     )
-    names = [ranked.c[f"k{index}"] for index in range(len(keys))]
-    statement = select(
-        *names,
-        func.max(case((ranked.c.rank == (ranked.c.size * 50 + 99) // 100, ranked.c.value))),
-        func.max(case((ranked.c.rank == (ranked.c.size * 95 + 99) // 100, ranked.c.value))),
-    ).select_from(ranked)
-    statement = statement.group_by(*names) if names else statement.having(func.count() > 0)
-    return {tuple(row[:-2]): (row[-2], row[-1]) for row in connection.execute(statement)}
+    counted: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
+    for *key, value, count in connection.execute(statement):
+        counted.setdefault(tuple(key), []).append((value, count))
+    return {key: (_nearest_rank(values, 50), _nearest_rank(values, 95)) for key, values in counted.items()}
+
+
+def _nearest_rank(counted: Sequence[tuple[int, int]], percent: int) -> int:
+    """`counted`: at least one value, ascending, each with how often it occurs."""
+    left = -(-sum(count for _, count in counted) * percent // 100)
+    for value, count in counted:
+        left -= count
+        if left <= 0:
+            return value
+    raise AssertionError("the rank is at most the size")
 
 
 def _page(connection: Connection, query: UsageQuery, limit: int, after: Cursor | None) -> RecordPage:
