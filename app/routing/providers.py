@@ -110,8 +110,9 @@ def ollama_host_url(value: str) -> str:
     if "@" in authority or scheme not in ("http", "https"):
         return text
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host or "", host or "")
-    port = port or ({"http": 80, "https": 443}[scheme] if separator else 11434)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{slash}{path}"
+    port = port or (None if separator else 11434)
+    netloc = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{netloc}{f':{port}' if port else ''}{slash}{path}"
 
 
 def why_unusable(provider: str, api_base: str | None, map_entry: Mapping[str, Any] | None) -> str | None:
