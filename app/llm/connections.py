@@ -12,10 +12,12 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -23,6 +25,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import certifi
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from app.errors import Unreachable
 from app.llm.egress import EgressPolicy, check_address, check_host, is_localhost, is_loopback, normal_host, parse_ip
@@ -43,14 +46,42 @@ class Opening:
     """What happened while a request was put on its way. `fresh`: a new connection was opened for it."""
 
     fresh: bool = False
-    transport: asyncio.BaseTransport | None = None
+    transport: asyncio.Transport | None = None
 
 
 opening: ContextVar[Opening | None] = ContextVar("opening", default=None)
 
 
+class _Handler(ResponseHandler):
+    """Fails the body when its connection is gone.
+
+    aiohttp 3.14 tells nobody who is reading when it closes the connection itself, on a malformed chunk and at the end
+    of the session: the reader would wait until its own time-out.
+    """
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        with self._body_must_end():
+            super().connection_lost(exc)
+
+    def close(self) -> None:
+        with self._body_must_end():
+            super().close()
+
+    @contextmanager
+    def _body_must_end(self) -> Iterator[None]:
+        body = self._payload
+        yield
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError("the connection ended within the body"))
+
+
 class _Connector(aiohttp.TCPConnector):
     """Tells the `Opening` of the current request which connection it got."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        handler: Callable[..., ResponseHandler] = _Handler
+        self._factory = partial(handler, loop=self._loop)
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
         connection = await super().connect(req, traces, timeout)

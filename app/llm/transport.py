@@ -10,7 +10,9 @@ Time-outs of an answer are the caller's; only connecting is bounded here.
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,6 +50,8 @@ ERROR_BODY_SECONDS = 5.0
 JSON_BODY_BYTES = 8 * 1024 * 1024
 LINGER_SECONDS = 1.0
 """How long an answer's HTTP end is waited for after its end mark was read, so that its connection can be reused."""
+PIECEWISE_BYTES = 1024 * 1024
+"""A body above this is written in pieces: aiohttp hands a bytes object to the socket whole, and warns about it."""
 STALE_RETRIES = 2
 """Pooled connections that may turn out closed before a request gives up on finding a living one."""
 
@@ -102,15 +106,28 @@ class Response:
         if transport is not None:
             transport.abort()
 
-    def finish(self) -> None:
-        """The caller has all it wants: give the connection back once the rest of the HTTP framing has arrived."""
-        if self._inner.content.at_eof() or self._inner.closed:
+    def finish(self, lingering: set[Response]) -> None:
+        """The caller has all it wants: give the connection back once the rest of the HTTP framing has arrived.
+
+        Until then the response is in `lingering`.
+        """
+        content = self._inner.content
+        if content.at_eof() or self._inner.closed:
             self._inner.release()
-        elif self._streamed:
-            timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.close)
-            self._inner.content.on_eof(timer.cancel)
-        else:
+        elif not self._streamed or content.exception() is not None:
             self.close()
+        else:
+            lingering.add(self)
+            timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._hang_up, lingering)
+            content.on_eof(partial(self._ended, lingering, timer))
+
+    def _hang_up(self, lingering: set[Response]) -> None:
+        lingering.discard(self)
+        self.close()
+
+    def _ended(self, lingering: set[Response], timer: asyncio.TimerHandle) -> None:
+        lingering.discard(self)
+        timer.cancel()
 
 
 class Call:
@@ -133,7 +150,7 @@ class Call:
         if self._response is None:
             return
         if kind is None:
-            self._response.finish()
+            self._response.finish(self._transport._lingering)
         else:
             self._response.close()
 
@@ -150,6 +167,7 @@ class Transport:
         self._local: aiohttp.ClientSession | None = None
         self._cloud: aiohttp.ClientSession | None = None
         self._tls: asyncio.Future[Any] | None = None
+        self._lingering: set[Response] = set()
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -171,6 +189,9 @@ class Transport:
     async def aclose(self) -> None:
         """Close every connection; calls under way end in `ConnectionLost`."""
         self._closed = True
+        for response in tuple(self._lingering):
+            response.close()
+        self._lingering.clear()
         for session in (self._local, self._cloud):
             if session is not None:
                 await session.close()
@@ -254,7 +275,7 @@ class Transport:
             try:
                 with applying(policy):
                     inner = await session._request(  # without the context manager around it: `Call` is ours
-                        method, url, headers=headers, data=body, allow_redirects=False, proxy=proxy, ssl=tls
+                        method, url, headers=headers, data=_payload(body), allow_redirects=False, proxy=proxy, ssl=tls
                     )
                 return Response(inner, where)
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
@@ -265,7 +286,7 @@ class Transport:
                 raise _translated(error, where) from error
             except BaseException:
                 # Cancelled: aiohttp closes politely, which waits for unsent bytes that a hanging server never takes.
-                if isinstance(attempt.transport, asyncio.WriteTransport):
+                if attempt.transport is not None:
                     attempt.transport.abort()
                 raise
             finally:
@@ -292,6 +313,10 @@ def _session(connector: aiohttp.TCPConnector, connect_seconds: float) -> aiohttp
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
         trust_env=False,
     )
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if body is not None and len(body) > PIECEWISE_BYTES else body
 
 
 def _parse(url: str) -> URL:
