@@ -8,7 +8,7 @@ at the right instant. Every value of a request is a bound parameter; what can be
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from app.store.database import Database
-from app.store.tables import from_text, llm_usage_log, to_bound, to_text
+from app.store.tables import from_text, llm_usage_log, to_bound
 from app.usage.pricing import to_usd
 from app.usage.queries import Cursor, UsageQuery, decode_cursor, encode_cursor, parse_limit
 from app.usage.records import CostSource, Status, UsageRecord
@@ -113,18 +113,6 @@ class RecordPage:
 
     records: tuple[UsageRecord, ...]
     next_cursor: str | None
-
-
-def report_json(report: UsageReport) -> dict[str, Any]:
-    """As `GET /api/v1/usage` answers (without its `budgets`): `from`, `to`, `tz`, `group_by`, `totals`, `groups`."""
-    return {
-        "from": to_text(report.start),
-        "to": to_text(report.end),
-        "tz": report.tz,
-        "group_by": list(report.group_by),
-        "totals": asdict(report.totals),
-        "groups": [{"key": dict(group.key), **asdict(group.figures)} for group in report.groups],
-    }
 
 
 class UsageReports:
