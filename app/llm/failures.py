@@ -307,7 +307,7 @@ def of_exception(
         return otherwise(f"{call.model.id}: translation failed ({type(raised).__name__})")
     kind = _mapped(best)
     assert kind is not None
-    words = quote(call, str(getattr(best, "message", "") or best), redact)
+    words = quote(call, _said(best), redact)
     return kind(f"{call.model.id}: {words}", provider_status=_status(best))
 
 
@@ -317,10 +317,16 @@ def _mapped(error: BaseException) -> type[AttemptError] | None:
     for cls in type(error).__mro__:
         if cls.__module__ == "litellm.exceptions" and cls.__name__ in BY_CLASS:
             kind = BY_CLASS[cls.__name__]
-            return ContextOverflow if kind is RequestRefused and OVERFLOW.search(str(error)) else kind
+            return ContextOverflow if kind is RequestRefused and OVERFLOW.search(_said(error)) else kind
         if cls.__name__ == "BaseLLMException" and status is not None:
-            return _kind(status, str(error)[:SEARCHED_CHARACTERS])
+            return _kind(status, _said(error))
     return None
+
+
+def _said(error: BaseException) -> str:
+    """Its text without `str`: some of litellm's classes need more to write themselves than they always have."""
+    message = getattr(error, "message", None)
+    return (message if isinstance(message, str) else " ".join(map(str, error.args)))[:SEARCHED_CHARACTERS]
 
 
 def _status(error: BaseException) -> int | None:
