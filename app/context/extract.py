@@ -21,7 +21,7 @@ def extractive_summary(text: str, max_tokens: int) -> str:
     """At most about `max_tokens` tokens of `text`'s own sentences, one per line.
 
     A sentence scores by how much of the text's recurring vocabulary it holds, a little more where it names a number, a
-    path or an identifier, and more towards the end, where a conversation arrives.
+    path or an identifier, and more towards the end, where a conversation arrives; filler is left out.
     """
     room = max(0, max_tokens) * CHARACTERS_PER_TOKEN
     sentences = sentences_of(text)[-MOST_SENTENCES:]
@@ -29,7 +29,8 @@ def extractive_summary(text: str, max_tokens: int) -> str:
     frequency = Counter(word for found in words for word in found)
     scores = [_score(sentence, words[i], frequency, i / len(sentences)) for i, sentence in enumerate(sentences)]
     chosen: list[int] = []
-    for index in sorted(range(len(sentences)), key=lambda i: (-scores[i], i)):
+    telling = [index for index, score in enumerate(scores) if score > 0] or list(range(len(sentences)))
+    for index in sorted(telling, key=lambda i: (-scores[i], i)):
         cost = len(sentences[index]) + 1
         if cost <= room:
             chosen.append(index)
@@ -45,7 +46,7 @@ def sentences_of(text: str) -> list[str]:
 
 def _score(sentence: str, words: set[str], frequency: Counter[str], position: float) -> float:
     recurring = sum(math.log(frequency[word]) for word in sorted(words) if frequency[word] > 1)
-    return recurring / (8 + len(words)) + 0.3 * bool(_FACT.search(sentence)) + 0.2 * position
+    return (recurring / (8 + len(words)) + 0.3 * bool(_FACT.search(sentence))) * (1 + 0.2 * position)
 
 
 def first_fitting(lines: Sequence[str], characters: int) -> list[str]:

@@ -46,7 +46,7 @@ def gather(material: Material, similarity_line: float) -> Gathered:
     conversation = read_conversation(material.messages, material.history, material.history_scores)
     talk = conversation_blocks(conversation)
     tidied = tidy(material.chunks, material.file, similarity_line)
-    trace = parse_trace(material.stacktrace) if material.stacktrace else None
+    trace = parse_trace(material.stacktrace) if material.stacktrace and material.stacktrace.strip() else None
     top, strong, weak = _chunk_blocks(tidied.chunks, similarity_line)
     direct, far = _entity_blocks(material.entities)
     never = [*_system_blocks(material, conversation.system), *talk.never, *_trace_essential(trace)]

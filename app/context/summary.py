@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from app.context.blocks import BlockOutcome, Kind, Material, Message, Outcome, Priority
 from app.context.builder import ContextBuilder, Prepared
+from app.context.conversation import SYSTEM_ROLES
 from app.context.extract import first_fitting, sentences_of
 from app.context.fence import fenced
 from app.context.tokens import TokenCounter
@@ -142,16 +143,17 @@ def carry_over(texts: Iterable[str], summary: str) -> str:
 
 async def fold(builder: ContextBuilder, prepared: Prepared, plan: SummaryPlan, summary: str) -> Prepared:
     """The same material with the planned messages gone and the summary in their place; listed as summarised."""
-    gone = {id(message) for message in plan.messages}
     material = prepared.material
-    history = [(m, s) for m, s in _scored(material) if id(m) not in gone]
+    scores = [*material.history_scores, *([None] * len(material.history))]
+    kept, own_too = _without_oldest(material.history, len(plan.messages))
+    own, _ = _without_oldest(material.messages, own_too)
     folded = await builder.prepare(
         replace(
             material,
             summary=summary,
-            history=tuple(message for message, _ in history),
-            history_scores=tuple(score for _, score in history),
-            messages=tuple(message for message in material.messages if id(message) not in gone),
+            history=tuple(material.history[index] for index in kept),
+            history_scores=tuple(scores[index] for index in kept),
+            messages=tuple(material.messages[index] for index in own),
         )
     )
     done = tuple(
@@ -161,9 +163,15 @@ async def fold(builder: ContextBuilder, prepared: Prepared, plan: SummaryPlan, s
     return replace(folded, settled=(*folded.settled, *done))
 
 
-def _scored(material: Material) -> Sequence[tuple[Message, float | None]]:
-    scores = [*material.history_scores, *([None] * len(material.history))]
-    return list(zip(material.history, scores, strict=False))
+def _without_oldest(messages: Sequence[Message], count: int) -> tuple[list[int], int]:
+    """Indexes of what is left when the oldest `count` messages go (instructions stay), and how many more should go."""
+    kept: list[int] = []
+    for index, message in enumerate(messages):
+        if count > 0 and message.get("role") not in SYSTEM_ROLES:
+            count -= 1
+        else:
+            kept.append(index)
+    return kept, count
 
 
 def message_text(message: Message) -> str:
