@@ -36,6 +36,8 @@ OFF_LOOP_CHARACTERS: Final = 50_000
 _WORDS_PER_PIECE: Final = 4
 _PIECES_PER_BATCH: Final = 8
 _QUERY_CHARACTERS: Final = 2000
+_LONGEST_WISH: Final = 300
+"""A longer question beside a context is material itself."""
 _REMEDY: Final = (
     "To get a written answer, start Ollama (`ollama serve`, then `ollama pull llama3:8b`) or set the key of a "
     "provider, such as `ANTHROPIC_API_KEY`, and ask again. `llm-sidecar doctor` shows what is missing."
@@ -64,7 +66,7 @@ _SUMMARISER = re.compile(
 _INSTRUCTION_CHARACTERS: Final = 400
 """A summariser's prompt says so at its beginning."""
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
-_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
+_BULLET = re.compile(r"^\s*(?:[-*•]|#{1,6}|\d{1,3}[.)])\s+")
 _SIGNALS: Final = (
     (re.compile(r"[\w-]/[\w.-]|\b\w+\.[a-z]{1,4}\b"), 0.6),
     (re.compile(r"`[^`\n]+`|\b\w+_\w+|\b[a-z]+[A-Z]\w*|\w\(\)"), 0.5),
@@ -106,7 +108,7 @@ def answer(
     yield from _within(_compose(messages, max_output_tokens, task_type, count), max_output_tokens, count)[0]
 
 
-async def stream(call: ModelCall, count: Count, *, task_type: str | None = None) -> AsyncGenerator[list[Chunk], None]:
+async def stream(call: ModelCall, count: Count) -> AsyncGenerator[list[Chunk], None]:
     """Batches of `TextDelta`, then `Usage`, then `Finish` (`stop`, or `length` where the limit cut the answer).
 
     Raises `Unsupported` where the call asks for JSON or insists on a tool.
@@ -114,9 +116,9 @@ async def stream(call: ModelCall, count: Count, *, task_type: str | None = None)
     _refuse_what_it_lacks(call)
     size = sum(len(_text(m)) for m in call.messages)
     if size > OFF_LOOP_CHARACTERS:
-        made = await asyncio.to_thread(_make, call, count, task_type)
+        made = await asyncio.to_thread(_make, call, count)
     else:
-        made = _make(call, count, task_type)
+        made = _make(call, count)
     for at in range(0, len(made.pieces), _PIECES_PER_BATCH):
         yield [TextDelta(piece) for piece in made.pieces[at : at + _PIECES_PER_BATCH]]
         await asyncio.sleep(0)
@@ -131,8 +133,8 @@ def _refuse_what_it_lacks(call: ModelCall) -> None:
         raise Unsupported(f"{MODEL_ID} cannot call tools.")
 
 
-def _make(call: ModelCall, count: Count, task_type: str | None) -> _Text:
-    text = _compose(call.messages, call.max_output_tokens, task_type, count)
+def _make(call: ModelCall, count: Count) -> _Text:
+    text = _compose(call.messages, call.max_output_tokens, call.task_type, count)
     cuts = [at for mark in call.stop if mark and (at := text.find(mark)) >= 0]
     pieces, whole = _within(text[: min(cuts)] if cuts else text, call.max_output_tokens, count)
     return _Text(pieces, sum(count(_text(m)) for m in call.messages), count("".join(pieces)), whole)
@@ -157,8 +159,9 @@ def _within(text: str, limit: int | None, count: Count) -> tuple[tuple[str, ...]
 def _compose(messages: Sequence[Message], limit: int | None, task_type: str | None, count: Count) -> str:
     question, context = _question_and_context(messages)
     if task_type in SUMMARY_TASKS or _summariser_is_asked(messages):
-        return _summary([p for m in messages if m.get("role") != "system" for p in split(_text(m))], limit, count)
-    if _ASKS_SUMMARY.search(question[:_QUERY_CHARACTERS]) and context:
+        told = not context or len(question) > _LONGEST_WISH
+        return _summary([*context, Passage(question)] if told else context, limit, count)
+    if _ASKS_SUMMARY.search(question[:_LONGEST_WISH]) and context:
         return _summary(context, limit, count)
     if not context:
         return _NO_CONTEXT
@@ -254,7 +257,8 @@ def _block(passage: Passage) -> str:
 
 def _summary(passages: Sequence[Passage], limit: int | None, count: Count) -> str:
     """The sentences that carry most, in their order, one a line; lines of code only where there is nothing else."""
-    texts = [p.text for p in passages if not p.code] or [p.text for p in passages]
+    parts = [part for p in passages for part in (split(p.text) if p.given and not p.code else [p])]
+    texts = [p.text for p in parts if not p.code] or [p.text for p in parts]
     sentences = _sentences(texts)
     if not sentences:
         return _NOTHING_TO_SUMMARISE

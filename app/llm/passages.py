@@ -36,6 +36,7 @@ _PATH = re.compile(r"(?<![\w/.])(?:[A-Za-z]:)?[/\\]?(?:[\w.@~-]+[/\\])*[\w@-][\w
 _LINES = re.compile(r"(?:\blines\W{1,3}|:|#L|start_line=\"|\()(\d{1,7})")
 _OWN_HEADING = re.compile(r"(Open file|Code from) (.+?)(?: \(cursor at line \d+\)|, lines (\d{1,7})–\d+)?:\s*")
 """How `app.context.gather` names a file, which is given from its first line on, and a piece of one."""
+_PROSE_SUFFIXES = (".md", ".markdown", ".txt", ".rst", ".adoc", ".log")
 _OMITTED = re.compile(r"\[lines? (\d{1,7})(?:–(\d{1,7}))? omitted\]")
 """Stands for lines left out (`app.context.trim`)."""
 _STOP_WORDS = frozenset(
@@ -53,7 +54,7 @@ class Passage:
     """Consecutive lines of one message, verbatim. `line` is the 1-based number of the first one in `path`.
 
     `given` tells material (in a fence or a tag) from what people and prompts say in their own words; `code` is
-    material that names a file or a language.
+    material that names a language or a file that is not prose.
     """
 
     text: str
@@ -121,7 +122,7 @@ def split(text: str) -> list[Passage]:
             end = _closing(lines, at + 1, fence.group(1))
             named = _fence_label(line[fence.end() :], prose, label)
             passages += _prose(prose, label)
-            code = named.path is not None or bool(line[fence.end() :].strip())
+            code = bool(line[fence.end() :].strip()) or _names_code(named)
             passages += _code(lines[at + 1 : end], named, code=code)
             prose, at = [], end
         elif tag is not None:
@@ -173,7 +174,7 @@ def _fence_label(info: str, prose: list[str], label: _Label) -> _Label:
     return heading if heading.path is not None else label
 
 
-def _code(lines: Sequence[str], label: _Label, *, code: bool = True) -> Iterator[Passage]:
+def _code(lines: Sequence[str], label: _Label, *, code: bool) -> Iterator[Passage]:
     """Code in passages of at most `CODE_LINES`, cut where a top-level line follows a blank one if there is such.
 
     A passage never spans lines that were left out, and the numbers after them count them.
@@ -209,10 +210,14 @@ def _cut(lines: Sequence[str], start: int) -> int:
     return len(lines)
 
 
+def _names_code(label: _Label) -> bool:
+    return label.path is not None and not label.path.lower().endswith(_PROSE_SUFFIXES)
+
+
 def _prose(lines: Sequence[str], label: _Label) -> Iterator[Passage]:
-    """Paragraphs; under a tag that names a file, code."""
+    """Paragraphs; under a tag that names a file, pieces of it."""
     if label.path is not None:
-        yield from _code(lines, label)
+        yield from _code(lines, label, code=_names_code(label))
         return
     paragraph: list[str] = []
     size = 0

@@ -191,6 +191,14 @@ def test_long_code_keeps_its_line_numbers() -> None:
     assert found.last_line == found.line + len(found.text.split("\n")) - 1
 
 
+async def test_the_call_says_what_it_is_for() -> None:
+    notes = "# Notes\n\nWe decided to use SQLite.\n\n```sh\nmake run --all\n```\n\nNext: measure the ledger.\n"
+    asked = message("user", fenced("Open file notes.md:", notes) + "\nwhat is in here?")
+    chunks = await drain(call(asked, task_type="summarization"))
+    text = "".join(c.text for c in chunks if isinstance(c, TextDelta))
+    assert text == "- Notes\n- We decided to use SQLite.\n- Next: measure the ledger."
+
+
 async def test_stream_ends_with_usage_and_finish() -> None:
     question = message("user", "How is the user's name looked up?")
     chunks = await drain(call(message("system", CONTEXT), question))
