@@ -1,0 +1,217 @@
+"""Embedder: texts -> vectors by all-MiniLM-L6-v2, always on this machine and never on the event loop.
+
+onnxruntime runs the graph of `app.memory.minilm` over the files of `app.memory.model_files`. Both it and the tokenizer
+are imported at the first use: 0.25 s and 70 MB more that start-up does not pay. Two threads work side by side: one for
+what a person waits for, one for everything else, which is done in small batches so that the most urgent goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from app.memory import minilm
+from app.memory.lanes import Lane
+from app.memory.model_files import MINILM, EmbedderUnavailable, ModelPackage, missing, verify
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+
+DIMENSIONS: Final = 384
+MAX_PIECES: Final = 256
+"""Word pieces of a text that the model reads; what comes after is not in the vector."""
+MAX_CHARACTERS: Final = 4_096
+"""Longer texts are cut before they are tokenised: 256 pieces of ordinary text are about 1,000 characters."""
+BATCH_BYTES: Final = 2_048
+"""A batch's longest text times its number of texts: about 500 pieces or 60 ms of one core, the longest a batch that is
+under way keeps a more urgent one waiting. Larger batches are no faster per text on a CPU."""
+_CLOSING = "the sidecar is shutting down"
+
+
+class Urgency(IntEnum):
+    """Who waits. Queries have a thread to themselves."""
+
+    QUERY = 0
+    MESSAGE = 1
+    """A few texts whose caller waits for them to be searchable."""
+    INDEX = 2
+    """Bulk work in the background."""
+
+
+def default_threads() -> int:
+    """Half of the processors this process may use, one to four: the event loop and a local model need the others."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    return max(1, min(4, usable // 2))
+
+
+class Embedder:
+    """Texts to unit vectors. May be used from several tasks and event loops at once.
+
+    The files in `folder` are looked for when they are first needed: a fetch while the sidecar runs is noticed.
+    `threads` is how many threads compute one batch.
+    """
+
+    def __init__(self, folder: Path, *, threads: int | None = None, package: ModelPackage = MINILM) -> None:
+        self.folder = folder
+        self._threads = threads or default_threads()
+        self._package = package
+        self._queries = Lane("embed-query")
+        self._bulk = Lane("embed-bulk")
+        self._loading = threading.Lock()
+        self._model: _Model | None = None
+        self._failure: tuple[object, str] | None = None
+        self._closed = False
+
+    @property
+    def available(self) -> bool:
+        """False where a text cannot be embedded, as far as is known without loading the model."""
+        return self.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no model, as a sentence for `/health`, or None. Costs three `stat` calls at most."""
+        if self._closed:
+            return _CLOSING
+        if self._model is not None:
+            return None
+        if absent := missing(self.folder, self._package):
+            return f"{self._package.name}: {', '.join(absent)} not in {self.folder}; run `llm-sidecar models fetch`"
+        failure = self._failure
+        return failure[1] if failure is not None and failure[0] == self._state() else None
+
+    async def load(self) -> None:
+        """Load the model now (0.3 s, on a thread) rather than with the first text. Raises `EmbedderUnavailable`."""
+        await asyncio.wrap_future(self._submit(self._queries, Urgency.QUERY, ()))
+
+    async def embed(self, texts: Sequence[str], urgency: Urgency = Urgency.QUERY) -> Vectors:
+        """One row per text, in order: float32 (len(texts), 384), each of unit length.
+
+        A text beyond `MAX_PIECES` word pieces is embedded by its beginning. Raises `EmbedderUnavailable`. Cancelling
+        drops the batches that have not begun.
+        """
+        lane = self._queries if urgency is Urgency.QUERY else self._bulk
+        cut = [_readable(text) for text in texts]
+        batches = _batches([len(raw) for raw in cut])
+        futures = [self._submit(lane, urgency, [cut[i] for i in batch]) for batch in batches or [()]]
+        try:
+            parts = await asyncio.gather(*map(asyncio.wrap_future, futures))
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        import numpy as np  # loaded by now
+
+        vectors = np.empty((len(texts), parts[0].shape[1]), np.float32)
+        for batch, part in zip(batches, parts, strict=False):
+            vectors[list(batch)] = part
+        return vectors
+
+    async def aclose(self) -> None:
+        """Give up what waits; batches under way end by themselves. What waits raises `EmbedderUnavailable`."""
+        self._closed = True
+        for lane in (self._queries, self._bulk):
+            lane.close(EmbedderUnavailable(_CLOSING))
+
+    def _submit(self, lane: Lane, urgency: Urgency, texts: Sequence[bytes]) -> Future[Vectors]:
+        try:
+            return lane.submit(lambda: self._loaded().run(texts), urgency)
+        except RuntimeError as error:
+            raise EmbedderUnavailable(_CLOSING) from error
+
+    def _loaded(self) -> _Model:
+        """On a lane's thread. A failure is remembered until the files change."""
+        with self._loading:
+            if self._model is None:
+                if problem := self.problem:
+                    raise EmbedderUnavailable(problem)
+                state = self._state()
+                try:
+                    verify(self.folder, self._package)
+                    self._model = _Model(self.folder, self._threads)
+                except EmbedderUnavailable as error:
+                    self._failure = state, error.detail
+                    raise
+                except Exception as error:  # a wheel for another processor, a library missing: whatever it is, no model
+                    detail = f"{self._package.name} cannot be loaded: {type(error).__name__}: {error}"[:400]
+                    self._failure = state, detail
+                    raise EmbedderUnavailable(detail) from error
+            return self._model
+
+    def _state(self) -> object:
+        """Changes when a file does."""
+        try:
+            status = [(self.folder / name).stat() for name in self._package.files]
+        except OSError:
+            return None
+        return [(s.st_size, s.st_mtime_ns) for s in status]
+
+
+def _readable(text: str) -> bytes:
+    """The part of a text that is read, as UTF-8; lone surrogates, which are no text, become question marks."""
+    return text[:MAX_CHARACTERS].encode("utf-8", "replace")
+
+
+def _batches(sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Indexes in groups of like size (bytes), so that little is padding; each group at most `BATCH_BYTES` padded."""
+    batches: list[tuple[int, ...]] = []
+    group: list[int] = []
+    for index in sorted(range(len(sizes)), key=lambda i: (sizes[i], i)):
+        if group and sizes[index] * (len(group) + 1) > BATCH_BYTES:
+            batches.append(tuple(group))
+            group = []
+        group.append(index)
+    if group:
+        batches.append(tuple(group))
+    return batches
+
+
+class _Model:
+    """The loaded model. `run` may be called from several threads at once."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import numpy as np
+        import onnxruntime as ort  # type: ignore[import-untyped]
+        from tokenizers import Tokenizer
+
+        self._numpy = np
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else one thread per processor for a few texts
+        self._tokenizer = Tokenizer.from_file(str(folder / minilm.TOKENIZER))
+        self._tokenizer.enable_truncation(MAX_PIECES)
+        self._tokenizer.no_padding()
+        ort.disable_telemetry_events()  # Windows builds would send them
+        self._session = ort.InferenceSession(
+            minilm.build(folder), _session_options(ort, folder, threads), providers=["CPUExecutionProvider"]
+        )
+
+    def run(self, texts: Sequence[bytes]) -> Vectors:
+        """One batch: float32 (len(texts), dimensions). Nothing is computed for none."""
+        np = self._numpy
+        if not texts:
+            return np.empty((0, DIMENSIONS), np.float32)
+        encoded = [e.ids for e in self._tokenizer.encode_batch_fast([text.decode() for text in texts])]
+        shape = len(encoded), max(map(len, encoded))
+        ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for row, pieces in enumerate(encoded):
+            ids[row, : len(pieces)] = pieces
+            mask[row, : len(pieces)] = 1
+        outputs: list[Vectors] = self._session.run([minilm.OUTPUT], dict(zip(minilm.INPUTS, (ids, mask), strict=True)))
+        return outputs[0]
+
+
+def _session_options(ort: Any, folder: Path, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # nothing but fatal errors: what goes wrong is raised as well
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning threads burn idle processors
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    return options
