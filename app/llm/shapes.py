@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -122,7 +123,7 @@ def anthropic_url(base: str) -> str:
 def gemini_url(base: str, model: str) -> str:
     """Without the key: it goes into a header, where no log finds it."""
     versioned = base if base.rsplit("/", 1)[-1] in ("v1", "v1beta", "v1alpha") else f"{base}/v1beta"
-    return f"{versioned}/models/{model}:streamGenerateContent?alt=sse"
+    return f"{versioned}/models/{quote(model, safe='/')}:streamGenerateContent?alt=sse"
 
 
 def headers(fields: Mapping[str, Any]) -> dict[str, str]:

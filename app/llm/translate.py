@@ -164,76 +164,63 @@ class Translator:
             raise failure from error
 
     def _request(self, call: ModelCall, provider: _Provider, key: str | None) -> shapes.WireRequest:
-        library, config, model = self._loaded(), provider.config, call.model
-        optional = self._parameters(call, provider)
-        messages = shapes.plain(call.messages)
+        config, model = provider.config, call.model
         base = (model.endpoint.api_base or provider.default_base or "").rstrip("/")
         if not base and not provider.knows_address:
             raise Unsupported(f"{model.id}: no address; set `api_base` for the model or its provider")
         if model.wire == "anthropic":
             base = shapes.anthropic_url(base)
+        optional, messages = self._parameters(call, provider), shapes.plain(call.messages)
         settings = {"api_base": base or None, "api_key": key, "custom_llm_provider": model.wire, "drop_params": True}
+        common = {"model": model.name, "optional_params": optional, "litellm_params": settings}
         shown: Any = {"x-goog-api-key": key} if model.wire == "gemini" else key
-        headers = config.validate_environment(
-            {}, model=model.name, messages=messages, optional_params=optional, litellm_params=settings,
-            api_key=shown, api_base=base or None,
-        )  # fmt: skip
+        headers = config.validate_environment({}, messages=messages, api_key=shown, api_base=base or None, **common)
         if model.wire == "gemini":
             url = shapes.gemini_url(base, model.name)
-            body = library.gemini_body(
-                messages=messages, model=model.name, optional_params=optional, custom_llm_provider="gemini",
-                litellm_params=settings, cached_content=None,
-            )  # fmt: skip
-        else:
-            url = config.get_complete_url(
-                api_base=base, api_key=key, model=model.name, optional_params=optional, litellm_params=settings,
-                stream=True,
-            )  # fmt: skip
-            body = config.transform_request(
-                model=model.name, messages=messages, optional_params=optional, litellm_params=settings, headers=headers
-            )
-            body["stream"] = True
+            make_body = self._loaded().gemini_body
+            body = make_body(messages=messages, custom_llm_provider="gemini", cached_content=None, **common)
+            return shapes.WireRequest(url, shapes.headers(headers), shapes.encode(body))
+        url = config.get_complete_url(api_base=base or None, api_key=key, stream=True, **common)
+        body = config.transform_request(messages=messages, headers=headers, **common)
+        body["stream"] = True
         if model.wire == "anthropic":
-            headers, body = library.anthropic_betas(headers=headers, request_data=body, provider="anthropic")
+            headers, body = self._loaded().anthropic_betas(headers=headers, request_data=body, provider="anthropic")
         elif "stream_options" in provider.supported:
             body["stream_options"] = {"include_usage": True}
         return shapes.WireRequest(url, shapes.headers(headers), shapes.encode(body))
 
     def _parameters(self, call: ModelCall, provider: _Provider) -> dict[str, Any]:
-        """The provider's own parameters. What the request says wins over what the configuration says.
-
-        Names of OpenAI's are translated, or dropped where the model has nothing like them; other names are the
-        provider's and go to the body (to Ollama's `options`) as they are.
-        """
-        library, model = self._loaded(), call.model
-        if forbidden := shapes.OURS & call.params.keys():
-            raise Unsupported(f"{model.id}: `params` may not set {', '.join(sorted(forbidden))}")
-        wanted, own = {}, {}
-        for name, value in call.params.items():
-            translated = name in provider.supported
-            if translated or (name in library.openai_params and model.wire != "ollama_chat"):
-                wanted[name] = value
-            else:
-                own[name] = value
+        """The provider's own parameters. What the request says wins over what the configuration says."""
+        model, ollama = call.model, call.model.wire == "ollama_chat"
+        wanted, own = self._sorted(call, provider)
         wanted |= shapes.asked(call)
         for name in ("tools", "response_format"):
             if name in wanted and name not in provider.supported:
                 raise Unsupported(f"{model.id} does not support `{name}`")
         wanted = {name: value for name, value in wanted.items() if name in provider.supported}
-        optional = {**own} if model.wire == "ollama_chat" else {}
-        optional = provider.config.map_openai_params(
-            non_default_params=shapes.plain({**wanted, "stream": True}), optional_params=optional, model=model.name,
-            drop_params=True,
-        )  # fmt: skip
-        if optional.pop("fake_stream", False):
+        mapped = provider.config.map_openai_params(shapes.plain({**wanted, "stream": True}), {}, model.name, True)
+        if mapped.pop("fake_stream", False):
             raise Unsupported(f"{model.id} cannot stream an answer in a given `response_format`")
-        optional.pop("json_mode", None)
-        if model.wire == "ollama_chat":
-            optional.setdefault("keep_alive", KEEP_ALIVE)
-            own = {"num_ctx": model.context_window.value}
-        elif model.wire == "gemini":
-            optional.pop("stream", None)
-        return {**optional, **shapes.plain(own)}
+        mapped.pop("json_mode", None)
+        if model.wire == "gemini":
+            mapped.pop("stream", None)
+        if ollama:
+            own = {"keep_alive": KEEP_ALIVE, **own, "num_ctx": model.context_window.value}
+        return {**shapes.plain(own), **mapped}
+
+    def _sorted(self, call: ModelCall, provider: _Provider) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The configuration's parameters: those to be translated, and the provider's own.
+
+        A name of OpenAI's is translated, or dropped where the model has nothing like it. Any other goes to the body as
+        it is; to Ollama's `options` go OpenAI's too, for Ollama knows more of them than litellm.
+        """
+        if forbidden := shapes.OURS & call.params.keys():
+            raise Unsupported(f"{call.model.id}: `params` may not set {', '.join(sorted(forbidden))}")
+        known = provider.supported
+        if call.model.wire != "ollama_chat":
+            known |= self._loaded().openai_params
+        wanted = {name: value for name, value in call.params.items() if name in known}
+        return wanted, {name: value for name, value in call.params.items() if name not in known}
 
     # -- answers -------------------------------------------------------------------------------------------------
 

@@ -97,7 +97,12 @@ class OllamaWire:
         return [*frames, Frame(end)]
 
     def error(self, status: int, message: str | None = None, model: str = "m") -> bytes:
-        known = {401: "unauthorized", 404: f"model '{model}' not found", 503: self.IN_STREAM["overloaded"]}
+        known = {
+            401: "unauthorized",
+            404: f"model '{model}' not found",
+            429: self.IN_STREAM["rate_limited"],
+            503: self.IN_STREAM["overloaded"],
+        }
         return dumps({"error": message or known.get(status, "llama runner process has terminated")})
 
     def overflow(self) -> tuple[int, bytes]:
@@ -159,7 +164,10 @@ class OpenAIWire:
 
     def error(self, status: int, message: str | None = None, model: str = "m") -> bytes:
         kind, code = self.TYPES.get(status, ("server_error", None))
-        known = {404: f"The model `{model}` does not exist or you do not have access to it."}
+        known = {
+            404: f"The model `{model}` does not exist or you do not have access to it.",
+            429: "Rate limit reached for requests.",
+        }
         text = message or known.get(status, "The server had an error while processing your request.")
         return dumps({"error": {"message": text, "type": kind, "param": None, "code": code}})
 
@@ -237,7 +245,7 @@ class AnthropicWire:
         }
 
     def error(self, status: int, message: str | None = None, model: str = "m") -> bytes:
-        known = {404: f"model: {model}", 529: "Overloaded"}
+        known = {404: f"model: {model}", 429: "This request would exceed your rate limit.", 529: "Overloaded"}
         text = message or known.get(status, "Internal server error")
         kind = self.TYPES.get(status, "api_error")
         return dumps({"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_1"})
@@ -305,7 +313,11 @@ class GeminiWire:
         return usage
 
     def error(self, status: int, message: str | None = None, model: str = "m") -> bytes:
-        known = {404: f"models/{model} is not found for API version v1beta.", 503: "The model is overloaded."}
+        known = {
+            404: f"models/{model} is not found for API version v1beta.",
+            429: "Resource has been exhausted (e.g. check quota).",
+            503: "The model is overloaded.",
+        }
         text = message or known.get(status, "An internal error has occurred.")
         return dumps({"error": {"code": status, "message": text, "status": self.STATUS.get(status, "UNKNOWN")}})
 
