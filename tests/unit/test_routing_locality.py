@@ -153,3 +153,8 @@ def test_any_text_has_a_location(text: str) -> None:
         location, reason = locate_url(api_base)
         assert isinstance(location, Location)
         assert reason
+
+
+@pytest.mark.parametrize("host", ["2130706433", "127.1", "0x7f000001", "192.168.276"])
+def test_a_number_that_may_be_read_as_an_address_is_never_trusted(host: str) -> None:
+    assert locate_url(f"http://{host}:80", [host], {host: ("127.0.0.1",)})[0] is Location.CLOUD
