@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -112,12 +112,15 @@ class LocalGate:
     policy: EgressPolicy
     lookup: Callable[[str], Iterable[str]]
     monotonic: Callable[[], float] = time.monotonic
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the hosts file says about names: one that leads to loopback only is as good as `localhost`."""
     _pins: dict[str, _Pin] = field(default_factory=dict)
     _threads: ThreadPoolExecutor | None = None
 
-    def replace(self, policy: EgressPolicy) -> None:
-        """Another set of trusted hosts, from the next call on."""
+    def replace(self, policy: EgressPolicy, hosts: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """Another set of trusted hosts, from the next call on; and of names, where they are given."""
         self.policy = policy
+        self.hosts = self.hosts if hosts is None else hosts
         self._pins.clear()
 
     async def admit(self, host: str) -> EgressPolicy:
@@ -127,8 +130,10 @@ class LocalGate:
         where a trusted name leads to the internet; `Unreachable` where a trusted name has no address.
         """
         policy = self.policy
-        check_host(policy, host)
         name = normal_host(host)
+        if self._own_name(name):
+            return policy
+        check_host(policy, host)
         if is_localhost(name) or parse_ip(name) is not None:
             return policy
         pin = self._pins.get(name)
@@ -138,6 +143,10 @@ class LocalGate:
                 check_address(policy, address, name)
             pin = self._pins[name] = _Pin(addresses, self.monotonic() + PIN_SECONDS)
         return policy.trusting_also(pin.addresses)
+
+    def _own_name(self, name: str) -> bool:
+        addresses = self.hosts.get(name, ())
+        return bool(addresses) and all(map(is_loopback, addresses))
 
     async def _look_up(self, name: str) -> tuple[str, ...]:
         if self._threads is None:
@@ -158,6 +167,8 @@ class LocalGate:
         name = normal_host(host)
         if is_localhost(name):
             return LOCALHOST
+        if self._own_name(name):
+            return self.hosts[name]
         pin = self._pins.get(name)
         return pin.addresses if pin is not None else ()
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import orjson
 
 from app.errors import AttemptError
-from app.routing.catalog import ModelSpec
 from app.routing.locality import Location
+from app.routing.spec import Discovered, ModelSpec, ServedModel
 
 SERVER_SECONDS = 2.0
 """How long one server may take to say what it has."""
@@ -92,6 +92,19 @@ class ServerReport:
         """The model `name`, where `x` equals `x:latest`. None: not listed."""
         wanted = full_name(name)
         return next((m for m in self.models if full_name(m.name) == wanted), None)
+
+
+def discovered(reports: Iterable[ServerReport]) -> Discovered:
+    """The reports of the servers that answered, as the catalog reads them."""
+    return Discovered(
+        {
+            report.api_base: tuple(
+                ServedModel(m.name, m.context_window, m.capabilities, remote=m.remote) for m in report.models
+            )
+            for report in reports
+            if report.reachable
+        }
+    )
 
 
 def full_name(name: str) -> str:

@@ -177,9 +177,12 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def trust(self, policy: EgressPolicy) -> None:
-        """The configuration was read again: these hosts are trusted from the next call on."""
-        self._gate.replace(policy)
+    def trust(self, policy: EgressPolicy, hosts: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """The configuration was read: these hosts are trusted from the next call on.
+
+        `hosts` is what the hosts file says about the names of the configured endpoints (`hosts_file_addresses`).
+        """
+        self._gate.replace(policy, hosts)
 
     async def open(self) -> None:
         """Opens no socket."""

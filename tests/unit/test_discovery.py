@@ -17,6 +17,7 @@ from app.llm.discovery import (
     ServerEndpoint,
     ServerKind,
     discover,
+    discovered,
     full_name,
     hosts_file_addresses,
     local_endpoints,
@@ -104,6 +105,9 @@ async def test_ollama(transport: Transport) -> None:
     assert report.find("missing") is None
     shown = {orjson.loads(raw.partition(b"\r\n\r\n")[2])["model"] for path, raw in server.requests if "show" in path}
     assert shown == {"llama3:latest", "broken:latest"}  # only what the configuration names is asked about
+    served = discovered([report])
+    assert (found := served.find(server.base, "aliased")) is not None
+    assert found.remote
     assert {m.name for m in report.models if m.remote} == {"gpt-oss:120b-cloud", "aliased:latest", "half:latest"}
 
 

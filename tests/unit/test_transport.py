@@ -383,6 +383,18 @@ async def test_trust_ends_with_the_configuration_that_gave_it() -> None:
             await fetch(transport, f"http://gpu-box:{server.port}/")
 
 
+async def test_a_name_the_hosts_file_gives_to_this_machine() -> None:
+    asked: list[str] = []
+    gate = LocalGate(EgressPolicy.local_only(), lookups_of({}, asked))
+    hosts = {"models": ("127.0.0.1",), "mixed": ("127.0.0.1", "10.0.0.7")}
+    async with serving(ok) as server, Transport(gate=gate) as transport:
+        transport.trust(EgressPolicy.local_only(), hosts)
+        assert await fetch(transport, f"http://models:{server.port}/") == b'{"ok":true}'
+        with pytest.raises(EgressBlocked):
+            await fetch(transport, f"http://mixed:{server.port}/")
+    assert asked == []
+
+
 async def test_the_socket_itself_is_checked() -> None:
     gate = LocalGate(EgressPolicy.local_only(["10.1.2.3"]), lookups_of({}, []))
     with pytest.raises(EgressBlocked):
