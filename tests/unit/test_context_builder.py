@@ -376,6 +376,22 @@ async def test_order_of_the_prompt() -> None:
     assert [m["content"][:11] for m in window.messages[1:4]] == ["message 0: ", "message 1: ", "message 2: "]
 
 
+async def test_a_trace_stands_once_whole_or_in_essence() -> None:
+    for size in (32_768, 8_192, 7_000):
+        _, window = await built(replace(large_example(), history=(), chunks=()), window=size, wanted=3000)
+        assert contents(window).count("ValueError: broken") == 1
+        assert contents(window).count("call_23()") == 1
+
+
+async def test_a_shortened_open_file_keeps_the_lines_that_chunks_pointed_at() -> None:
+    file = OpenFile("".join(f"value_{n} = {n} * {n}\n" for n in range(1, 500)), "src/a.py", 20)
+    found = CodeChunk("".join(f"value_{n} = {n} * {n}\n" for n in range(400, 404)), "a.py", 400, 403, 0.9)
+    _, window = await built(Material(messages=[user("q")], file=file, chunks=[found]), window=3_000)
+    assert outcomes(window)["file:src/a.py"] is Outcome.SHORTENED
+    assert "value_402 = " in contents(window)
+    assert "value_300 = " not in contents(window)
+
+
 async def test_gaps_are_marked_and_the_newest_stay() -> None:
     _, window = await built(Material(messages=[user("and now?")], history=chat(40, 200)), window=4_000)
     assert "earlier messages are left out here" in window.messages[0]["content"]
