@@ -122,6 +122,13 @@ class Secrets:
             self._rests_until = self._clock() + MISS_SECONDS
             return None
 
+    def from_environment(self, env_name: str) -> str | None:
+        """The key where the environment has it; the keyring is not asked."""
+        value = self._from_environment(env_name)
+        if value is not None:
+            self.redactor.add(value)
+        return value
+
     def forget(self, env_name: str) -> None:
         """Ask the keyring again next time: for a key that a provider refused."""
         self._found.pop(env_name, None)

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
-from app.config.secrets import Secrets
+from app.config.secrets import Secrets, key_env_name
 from app.errors import EgressBlocked
 from app.llm import extractive
 from app.llm.calls import Chunk, ModelCall, ReasoningDelta, TextDelta, ToolCallDelta
@@ -21,6 +21,7 @@ from app.llm.embedded import EmbeddedModels
 from app.llm.translate import Translator
 from app.llm.transport import Transport
 from app.llm.watchdog import Limits, Watchdog
+from app.routing.spec import ModelSpec
 
 CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta)
 """What the person gets to see: the first of these is the commit point."""
@@ -88,7 +89,15 @@ class LLMClient:
         await self._translator.wait_ready()
         model = call.model
         if model.provider != "embedded":
-            return call, await self._secrets.aget(model.api_key_env) if model.api_key_env else None
+            return call, await self._key(model)
         api_base, key = await self._embedded.ensure(model)
         endpoint = replace(model.endpoint, api_base=api_base)
         return replace(call, model=replace(model, endpoint=endpoint)), key
+
+    async def _key(self, model: ModelSpec) -> str | None:
+        """The key to show. The keyring is asked for what the configuration names and for clouds: a local server seldom
+        wants a key, and a completion must not wait for a keyring to say that it has none."""
+        if model.api_key_env is not None:
+            return await self._secrets.aget(model.api_key_env)
+        usual = key_env_name(model.provider)
+        return self._secrets.from_environment(usual) if model.location.is_local else await self._secrets.aget(usual)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from app.config.loader import Config
@@ -15,7 +14,7 @@ from app.context.builder import ContextBuilder, Prepared
 from app.errors import ContextTooLarge, UnknownWorkspace
 from app.llm.calls import ModelRequest
 from app.routing.catalog import ModelCatalog, ModelSpec
-from app.routing.code import contains_code
+from app.routing.code import contains_code, messages_contain_code
 from app.routing.route import Route, RoutingFacts, decide
 from app.routing.rules import RuleSet
 
@@ -61,19 +60,9 @@ def involves_code(material: Material) -> bool:
     """Whether code is part of what would be sent: an open file, a stack trace, or text that looks like code."""
     if material.file is not None or material.stacktrace:
         return True
-    texts = [chunk.text for chunk in material.chunks]
-    texts += [text for message in (*material.messages, *material.history) if (text := text_of(message))]
-    return any(contains_code(text) for text in texts)
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a message, its text parts joined where the content is a list."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
-    return ""
+    return messages_contain_code((*material.history, *material.messages)) or any(
+        contains_code(chunk.text) for chunk in material.chunks
+    )
 
 
 def has_images(material: Material) -> bool:

@@ -15,6 +15,8 @@ import re2
 THRESHOLD: Final = 3
 SAMPLE_CHARACTERS: Final = 24_576
 """Of a longer text its beginning, middle and end are read, a third of this each."""
+SET_BYTES: Final = 32 * 1024 * 1024
+"""The most the patterns' automaton may grow to; a few hundred kilobytes are usual. Beyond it a search finds nothing."""
 MESSAGES_CHARACTERS: Final = 8 * SAMPLE_CHARACTERS
 """Read of a whole conversation, the latest messages first."""
 
@@ -102,23 +104,29 @@ def _compile(pattern: str) -> Any:
 
 
 _NOISE_PATTERN: Final = _compile(_NOISE)
-_EVIDENCE: Final[tuple[tuple[Any, int], ...]] = tuple(
-    (_compile(pattern), weight)
-    for weight, patterns in ((3, _CERTAIN), (2, _LIKELY), (1, _SLIGHT))
-    for pattern in patterns
-)
+
+
+def _compile_set(patterns: Iterable[str]) -> Any:
+    """One automaton for all patterns: a text is read once, whatever their number."""
+    options = re2.Options()
+    options.max_mem = SET_BYTES
+    options.never_capture = True
+    options.log_errors = False
+    found = re2.Set.SearchSet(options)
+    for pattern in patterns:
+        found.Add(pattern)
+    found.Compile()
+    return found
+
+
+_WEIGHTS: Final = (*(3,) * len(_CERTAIN), *(2,) * len(_LIKELY), *(1,) * len(_SLIGHT))
+_EVIDENCE: Final = _compile_set((*_CERTAIN, *_LIKELY, *_SLIGHT))
 
 
 def contains_code(text: str) -> bool:
     """Whether the text is code, or holds some: source, queries, markup, configuration, commands, stack traces."""
     sample = _NOISE_PATTERN.sub(b" ", _sample(text).encode("utf-8", "replace"))
-    weight = 0
-    for pattern, points in _EVIDENCE:
-        if pattern.search(sample) is not None:
-            weight += points
-            if weight >= THRESHOLD:
-                return True
-    return False
+    return sum(_WEIGHTS[index] for index in _EVIDENCE.Match(sample) or ()) >= THRESHOLD
 
 
 def messages_contain_code(messages: Iterable[Mapping[str, Any]]) -> bool:

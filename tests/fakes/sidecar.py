@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 import yaml
-from app.main import create_app
-from app.services import Services, open_services
 
 from app.llm.clock import SYSTEM_CLOCK, Clock
+from app.main import SidecarServer, create_app, server_config
+from app.services import Services, open_services
 from app.settings import Settings
 
 TOKEN = "test-token-0123456789abcdef0123456789abcdef"
@@ -124,9 +123,7 @@ async def running_sidecar(
         made = Settings(**{**values, **(settings or {})})
         async with open_services(made, token=TOKEN, clock=clock or recording_clock(slept)) as services:
             await services.ready()
-            server = uvicorn.Server(
-                uvicorn.Config(create_app(services), log_config=None, lifespan="on", access_log=False)
-            )
+            server = SidecarServer(server_config(create_app(services)))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             while not server.started:  # noqa: ASYNC110  (uvicorn offers no event to wait for)
                 await asyncio.sleep(0.005)
@@ -136,6 +133,7 @@ async def running_sidecar(
                 async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
                     yield RunningSidecar(url, http, services, made, config_dir, slept)
             finally:
+                services.shutting_down.set()
                 server.should_exit = True
                 await serving
 
