@@ -19,6 +19,7 @@ from app.config.loader import Config
 from app.config.secrets import Secrets
 from app.errors import ConfigError
 from app.llm.discovery import OLLAMA_DEFAULT, ServerEndpoint, ServerKind, ServerReport, discover
+from app.memory.model_files import MINILM, default_folder, missing
 from app.settings import Settings
 
 _LARGER_WINDOW = re.compile(r"(.+)-(\d{1,4})k")
@@ -55,6 +56,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield from check_keys(config, Secrets())
         yield from check_servers(config)
         yield from check_embedded(config)
+    yield check_embedding_model(default_folder())
 
 
 def check_configuration(folder: Folder) -> tuple[Config | None, Check]:
@@ -224,3 +226,13 @@ def check_embedded(config: Config) -> Iterator[Check]:
     for model in models:
         if model.gguf and not Path(model.gguf).is_file():
             yield Check(model.id, Level.WARNING, f"there is no file {model.gguf}", "correct `gguf` in models.yaml")
+
+
+def check_embedding_model(folder: Path) -> Check:
+    """Whether the embedding model's files are there; without them search and recall go by words alone."""
+    absent = missing(folder)
+    facts = {"folder": str(folder), "missing": list(absent)}
+    if absent:
+        detail = f"{MINILM.name} is not in {folder}, so search and recall go by words alone"
+        return Check("embedding model", Level.WARNING, detail, "`llm-sidecar models fetch` (90 MB, once)", facts)
+    return Check("embedding model", Level.OK, f"{MINILM.name} in {folder}", facts=facts)

