@@ -28,11 +28,13 @@ from app.context.builder import ContextBuilder
 from app.context.tokens import TokenCounter
 from app.llm.attempt import Desk
 from app.llm.breaker import BreakerBoard
+from app.llm.calibrating import Calibrator
 from app.llm.client import LLMClient
 from app.llm.clock import SYSTEM_CLOCK, Clock
-from app.llm.discovery import Discovery, ServerReport, hosts_file_addresses, local_endpoints
+from app.llm.discovery import Discovery, ServerReport, discovered, hosts_file_addresses, local_endpoints
 from app.llm.egress import EgressPolicy, install_audit_hook
 from app.llm.embedded import EmbeddedModels
+from app.llm.fitting import Fitter
 from app.llm.plan import Policy
 from app.llm.router import ModelRouter
 from app.llm.translate import Translator
@@ -40,7 +42,7 @@ from app.llm.transport import Transport
 from app.routing.catalog import ModelCatalog, build_catalog
 from app.routing.conditions import check_conditions
 from app.routing.rules import RuleSet
-from app.routing.spec import Discovered, ServedModel
+from app.routing.spec import Discovered
 from app.settings import Settings
 from app.store.database import Database
 from app.usage.ledger import UsageLedger
@@ -162,7 +164,7 @@ class PolicyHolder:
         self.current = self._build()
 
     def discovered(self, reports: tuple[ServerReport, ...]) -> None:
-        found = Discovered({report.api_base: _served(report) for report in reports if report.reachable})
+        found = discovered(reports)
         if found != self._discovered:
             self._discovered = found
             self.current = self._build()
@@ -182,10 +184,6 @@ class PolicyHolder:
             addresses,
             providers=known_providers(),
         )
-
-
-def _served(report: ServerReport) -> tuple[ServedModel, ...]:
-    return tuple(ServedModel(m.name, m.context_window, m.capabilities, m.remote) for m in report.models)
 
 
 @asynccontextmanager
@@ -217,19 +215,26 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     ledger = await UsageLedger.open(database, now=clock.now())
     stack.push_async_callback(ledger.close)
 
-    transport = Transport(EgressPolicy.local_only(config.current.models.trusted_hosts))
-    await stack.enter_async_context(transport)
-    config.subscribe(lambda new: transport.trust(EgressPolicy.local_only(new.models.trusted_hosts)))
+    transport = await stack.enter_async_context(Transport())
+
+    def trust(current: Config) -> None:
+        policy = EgressPolicy.local_only(current.models.trusted_hosts)
+        transport.trust(policy, hosts_file_addresses(policies.current.catalog.hosts()))
+
+    trust(config.current)
+    config.subscribe(trust)
     embedded = EmbeddedModels()
     stack.push_async_callback(embedded.aclose)
 
     counter = TokenCounter()
+    stack.callback(counter.close)
     translator = Translator(secrets.redact)
     client = LLMClient(translator, transport, embedded, secrets, lambda text: counter.count(text, "builtin"))
     builder = ContextBuilder(counter)
-    router = ModelRouter(
-        lambda: policies.current, builder, Desk(client, ledger, counter, clock), BreakerBoard(clock.monotonic)
-    )
+    calibrator = Calibrator(settings.data_dir / "calibration.json", clock.monotonic)
+    stack.callback(calibrator.save)
+    desk = Desk(client, ledger, counter, calibrator, clock)
+    router = ModelRouter(lambda: policies.current, Fitter(builder, calibrator), desk, BreakerBoard(clock.monotonic))
     return Services(
         settings=settings,
         clock=clock,

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, fields, replace
 
 from app.context.tokens import TokenCounter
 from app.errors import AttemptError, AttemptTimeout, BadChunk, ConnectionLost
+from app.llm.calibrating import Calibrator
 from app.llm.calls import Chunk, Finish, ModelCall, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from app.llm.client import LLMClient
 from app.llm.clock import Clock
 from app.llm.events import AttemptReport
-from app.llm.plan import Fitted, Plan
+from app.llm.fitting import Fitted
+from app.llm.plan import Plan
 from app.llm.watchdog import Limits
 from app.usage.ledger import Outcome, UsageLedger
 from app.usage.pricing import TokenCounts, price_attempt
@@ -29,6 +31,9 @@ ASSUMED_CUT = 0.7
 """A server that reports fewer prompt tokens than this share of our count has cut the prompt (Ollama keeps about half
 of num_ctx when it does); our own counts are within 0.5 % for Llama 3 and within a quarter for any tokenizer."""
 
+SMALLEST_CUT = 512
+"""Shorter prompts are not suspected: the template's own tokens weigh too much in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -37,6 +42,7 @@ class Desk:
     client: LLMClient
     ledger: UsageLedger
     counter: TokenCounter
+    calibrator: Calibrator
     clock: Clock
 
 
@@ -106,6 +112,13 @@ class Attempt:
     async def succeed(self) -> tuple[AttemptEnd, Outcome]:
         """Settle the row as ok. The row, and where it is: `stored` on disk, or `queued`."""
         end = await self._end(Status.OK, None)
+        self._desk.calibrator.observe(
+            self.model.id,
+            predicted=self.window.input_tokens,
+            reported=self.meter.usage.input_tokens,
+            # An image is counted by a constant, and a prompt cut by its server says nothing about the tokenizer.
+            suspect=self._plan.facts.has_images or self._was_cut(),
+        )
         return end, await self._desk.ledger.settle(self.id, end, self._receipt())
 
     async def fail(self, error: AttemptError) -> None:
@@ -136,10 +149,10 @@ class Attempt:
     def warnings(self, end: AttemptEnd) -> list[str]:
         """What the person should know about an answer that did arrive."""
         found = []
-        reported, expected = self.meter.usage.input_tokens, self.window.input_tokens
-        if self.model.provider == "ollama" and reported and expected > 512 and reported < expected * ASSUMED_CUT:
+        if self._was_cut():
             found.append(
-                f"the server read {reported} prompt tokens of about {expected}: it cut the prompt; "
+                f"the server read {self.meter.usage.input_tokens} prompt tokens of about {self.window.input_tokens}: "
+                f"it cut the prompt; "
                 f"check that its context length is at least {self.window.window}"
             )
         if end.cost_micro_usd is None:
@@ -149,6 +162,13 @@ class Attempt:
         if self.meter.finish == "length":
             found.append("the answer reached its token limit and may be incomplete")
         return found
+
+    def _was_cut(self) -> bool:
+        """Whether the server's own count shows that it read less than it was sent."""
+        reported, expected = self.meter.usage.input_tokens, self.window.input_tokens
+        if self.model.provider != "ollama" or not reported or expected < SMALLEST_CUT:
+            return False
+        return reported < expected * ASSUMED_CUT
 
     def _receipt(self) -> Receipt:
         return build_receipt(self._plan.request.request_id, self._plan.facts, self._plan.route, self.window)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from app.context.blocks import ContextWindow
-from app.context.builder import ContextBuilder
 from app.errors import ContextTooLarge
 from app.llm.breaker import BreakerBoard
 from app.llm.events import CandidateEstimate, Explanation
-from app.llm.plan import Plan, fit_candidate
+from app.llm.fitting import Fitter
+from app.llm.plan import Plan
 from app.routing.catalog import ModelSpec
 from app.routing.route import Candidate
 from app.usage.pricing import estimate, to_usd
 
 
-async def explain_plan(plan: Plan, builder: ContextBuilder, breakers: BreakerBoard) -> Explanation:
+async def explain_plan(plan: Plan, fitter: Fitter, breakers: BreakerBoard) -> Explanation:
     """Every candidate fitted and priced, in the order they would be asked."""
-    estimates = [await _estimate(plan, candidate, builder, breakers) for candidate in plan.route.candidates]
+    estimates = [await _estimate(plan, candidate, fitter, breakers) for candidate in plan.route.candidates]
     return Explanation(
         request_id=plan.request.request_id,
         route=plan.route,
@@ -28,12 +28,10 @@ async def explain_plan(plan: Plan, builder: ContextBuilder, breakers: BreakerBoa
     )
 
 
-async def _estimate(
-    plan: Plan, candidate: Candidate, builder: ContextBuilder, breakers: BreakerBoard
-) -> CandidateEstimate:
+async def _estimate(plan: Plan, candidate: Candidate, fitter: Fitter, breakers: BreakerBoard) -> CandidateEstimate:
     model, window, problem = candidate.model, None, None
     try:
-        fitted = await fit_candidate(plan, model, builder)
+        fitted = await fitter.fit(plan, model)
         model, window = fitted.model, fitted.window
     except ContextTooLarge as error:
         problem = error.detail

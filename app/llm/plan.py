@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from app.config.loader import Config
 from app.config.schema import Profile
-from app.context.blocks import ContextWindow, Material
+from app.context.blocks import Material
 from app.context.builder import ContextBuilder, Prepared
-from app.errors import ContextTooLarge, UnknownWorkspace
+from app.errors import UnknownWorkspace
 from app.llm.calls import ModelRequest
-from app.routing.catalog import ModelCatalog, ModelSpec
+from app.routing.catalog import ModelCatalog
 from app.routing.code import contains_code, messages_contain_code
 from app.routing.route import Route, RoutingFacts, decide
 from app.routing.rules import RuleSet
@@ -117,58 +117,3 @@ async def make_plan(
         all_verdicts=all_verdicts,
     )
     return Plan(request, policy, prepared, facts, route)
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A model and the window built for it."""
-
-    model: ModelSpec
-    window: ContextWindow
-
-
-async def fit_candidate(plan: Plan, model: ModelSpec, builder: ContextBuilder, shrink: float = 1.0) -> Fitted:
-    """The model with its window, or a larger permitted model where content of priority 2 would be lost.
-
-    Raises `ContextTooLarge` where not even what may never be trimmed fits, here or in any permitted upgrade.
-    """
-    try:
-        window = await _fit(plan, model, builder, shrink)
-        if not window.loses_priority_2:
-            return Fitted(model, window)
-        problem: ContextTooLarge | None = None
-    except ContextTooLarge as error:
-        problem = error
-    # An upgrade answers "too small a window"; a provider that disagrees with our count is not helped by one.
-    upgraded = await _upgrade(plan, model, builder) if shrink == 1.0 else None
-    if upgraded is not None:
-        return upgraded
-    if problem is not None:
-        raise problem
-    return Fitted(model, window)
-
-
-async def _fit(plan: Plan, model: ModelSpec, builder: ContextBuilder, shrink: float = 1.0) -> ContextWindow:
-    return await builder.fit(
-        plan.prepared,
-        model_id=model.id,
-        window=model.context_window.value,
-        max_output_tokens=model.max_output_tokens.value,
-        wanted_output=plan.wanted_output,
-        tokenizer=model.tokenizer,
-        shrink=shrink,
-    )
-
-
-async def _upgrade(plan: Plan, model: ModelSpec, builder: ContextBuilder) -> Fitted | None:
-    """The first permitted upgrade, not known to be unavailable, that holds everything of priority 2."""
-    for larger in plan.route.upgrades:
-        if larger.context_window.value <= model.context_window.value or larger.available is False:
-            continue
-        try:
-            window = await _fit(plan, larger, builder)
-        except ContextTooLarge:
-            continue
-        if not window.loses_priority_2:
-            return Fitted(larger, replace(window, upgraded_from=model.id))
-    return None

@@ -23,7 +23,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from app.context.builder import ContextBuilder
 from app.errors import (
     AllCandidatesFailed,
     AnswerError,
@@ -40,7 +39,8 @@ from app.llm.breaker import BreakerBoard, counts
 from app.llm.calls import ModelRequest, TextDelta, ToolCallDelta
 from app.llm.events import AttemptFailed, AttemptReport, ContextBuilt, Done, Event, Explanation, Failed, RouteChosen
 from app.llm.explain import explain_plan
-from app.llm.plan import Fitted, Plan, Policy, fit_candidate, make_plan
+from app.llm.fitting import Fitted, Fitter
+from app.llm.plan import Plan, Policy, make_plan
 from app.llm.retry import AttemptState, NextModel, Retry, RetryPolicy
 from app.llm.watchdog import Limits
 from app.routing.route import Candidate
@@ -97,11 +97,9 @@ class ModelRouter:
     `policy` returns the set of rules, profiles and models that is current; it is read once per request.
     """
 
-    def __init__(
-        self, policy: Callable[[], Policy], builder: ContextBuilder, desk: Desk, breakers: BreakerBoard
-    ) -> None:
+    def __init__(self, policy: Callable[[], Policy], fitter: Fitter, desk: Desk, breakers: BreakerBoard) -> None:
         self._policy = policy
-        self._builder = builder
+        self._fitter = fitter
         self._desk = desk
         self._clock = desk.clock
         self.breakers = breakers
@@ -109,7 +107,7 @@ class ModelRouter:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Event], None]:
         """Batches of events. Raises `RequestError` before the first one, and nothing after it."""
         started = self._clock.monotonic()
-        plan = await make_plan(request, self._policy(), self._builder, self._clock.now())
+        plan = await make_plan(request, self._policy(), self._fitter.builder, self._clock.now())
         progress, skipped = await self._first_fit(plan, started)
         route = replace(plan.route, reasons=(*plan.route.reasons, *skipped)) if skipped else plan.route
         yield [RouteChosen(request.request_id, route), ContextBuilt(progress.fitted.window)]
@@ -136,8 +134,8 @@ class ModelRouter:
 
     async def explain(self, request: ModelRequest) -> Explanation:
         """The same decision and the same fit, and no call. Raises the same `RequestError`s."""
-        plan = await make_plan(request, self._policy(), self._builder, self._clock.now(), all_verdicts=True)
-        return await explain_plan(plan, self._builder, self.breakers)
+        plan = await make_plan(request, self._policy(), self._fitter.builder, self._clock.now(), all_verdicts=True)
+        return await explain_plan(plan, self._fitter, self.breakers)
 
     async def _first_fit(self, plan: Plan, started: float) -> tuple[Progress, list[str]]:
         """The first candidate that is awake and whose window holds what may not be trimmed; and who was skipped."""
@@ -150,7 +148,7 @@ class ModelRouter:
         while waiting:
             candidate = waiting.pop(0)
             try:
-                fitted = await fit_candidate(plan, candidate.model, self._builder)
+                fitted = await self._fitter.fit(plan, candidate.model)
             except ContextTooLarge as error:
                 refusal = refusal or error
                 skipped.append(f"{candidate.model.id} skipped: {error.detail}")
@@ -258,7 +256,7 @@ class ModelRouter:
                     asleep.append(candidate)
                     continue
             try:
-                progress.next(await fit_candidate(progress.plan, candidate.model, self._builder))
+                progress.next(await self._fitter.fit(progress.plan, candidate.model))
             except ContextTooLarge:
                 continue
             progress.waiting = [*progress.waiting, *asleep]
@@ -271,7 +269,7 @@ class ModelRouter:
         if shrink < OVERFLOW_SHRINK**OVERFLOW_REBUILDS - 1e-9:
             return False
         try:
-            fitted = await fit_candidate(progress.plan, progress.fitted.model, self._builder, shrink)
+            fitted = await self._fitter.fit(progress.plan, progress.fitted.model, shrink)
         except ContextTooLarge:
             return False
         if fitted.window.input_tokens >= progress.fitted.window.input_tokens:

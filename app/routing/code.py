@@ -126,7 +126,8 @@ _EVIDENCE: Final = _compile_set((*_CERTAIN, *_LIKELY, *_SLIGHT))
 def contains_code(text: str) -> bool:
     """Whether the text is code, or holds some: source, queries, markup, configuration, commands, stack traces."""
     sample = _NOISE_PATTERN.sub(b" ", _sample(text).encode("utf-8", "replace"))
-    return sum(_WEIGHTS[index] for index in _EVIDENCE.Match(sample) or ()) >= THRESHOLD
+    matched: list[int] = _EVIDENCE.Match(sample) or []
+    return sum(_WEIGHTS[index] for index in matched) >= THRESHOLD
 
 
 def messages_contain_code(messages: Iterable[Mapping[str, Any]]) -> bool:
