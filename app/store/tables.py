@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Boolean, Column, Computed, Float, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Computed,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 metadata = MetaData()
 
@@ -60,6 +73,59 @@ request_receipts = Table(
     Column("context", Text, nullable=False),
 )
 """One row per request; each column but the first is a JSON object. No prompt or answer text."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("workspace", Text, nullable=False),
+    # Set when the session is made or used while its workspace is private, and never taken back.
+    Column("private", Boolean(create_constraint=False), nullable=False),
+    Column("title", Text),
+    Column("created_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    Index("ix_sessions_updated_at", "updated_at", "id"),
+    Index("ix_sessions_workspace", "workspace", "updated_at", "id"),
+)
+"""A stored conversation."""
+
+session_messages = Table(
+    "session_messages",
+    metadata,
+    Column("session_id", Text, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    Column("seq", Integer, primary_key=True, nullable=False),  # from 0, no gaps
+    Column("role", Text, nullable=False),
+    Column("content", Text),  # the words; null where there are none, or where `extra` has parts
+    Column("extra", Text),  # the message's other members as JSON: parts, tool_calls, tool_call_id, name
+    Column("partial", Boolean(create_constraint=False), nullable=False),  # an answer that was cut or cancelled
+    Column("request_id", Text),  # of the chat it came from
+    Column("created_at", Text, nullable=False),
+    # float32 vectors of its passages one after the other; null: not embedded yet, empty: has no words.
+    Column("embedding", LargeBinary),
+)
+"""Messages as they were said. Rows are added and go with their session; only `embedding` is ever filled in later."""
+
+session_state = Table(
+    "session_state",
+    metadata,
+    Column("session_id", Text, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    Column("state", Text, nullable=False),  # a JSON object
+    Column("updated_at", Text, nullable=False),
+    Column("captured_by", Text),  # the model that wrote it; null: somebody put it
+)
+"""What a session is about: goal, current task, open files and the like."""
+
+session_summaries = Table(
+    "session_summaries",
+    metadata,
+    Column("session_id", Text, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    Column("to_seq", Integer, primary_key=True, nullable=False),  # inclusive, like from_seq
+    Column("from_seq", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+)
+"""Rolling summaries; the one with the largest `to_seq` is in use. The messages they cover stay where they are."""
 
 
 def to_text(moment: datetime) -> str:

@@ -23,8 +23,8 @@ from tests.unit.ledger_rows import NOW
 MORE = """
 from alembic import op
 import sqlalchemy as sa
-revision = "0002"
-down_revision = "0001"
+revision = "later"
+down_revision = "{head}"
 def upgrade() -> None:
     op.create_table("later", sa.Column("id", sa.Text, primary_key=True))
     {extra}
@@ -62,10 +62,10 @@ def later_schema(folder: Path, extra: str = "") -> Schema:
     """The packaged migrations and one more."""
     target = folder / "migrations"
     (target / "versions").mkdir(parents=True)
-    for name in ("env.py", "versions/0001_ledger.py"):
-        (target / name).write_text((migrations.LOCATION / name).read_text())
-    (target / "versions" / "0002_later.py").write_text(MORE.format(extra=extra))
-    return Schema(("0001", "0002"), target)
+    for path in (migrations.LOCATION / "env.py", *(migrations.LOCATION / "versions").glob("0*.py")):
+        (target / path.relative_to(migrations.LOCATION)).write_text(path.read_text())
+    (target / "versions" / "later.py").write_text(MORE.format(head=migrations.REVISIONS[-1], extra=extra))
+    return Schema((*migrations.REVISIONS, "later"), target)
 
 
 async def test_a_fresh_database(path: Path) -> None:
@@ -253,7 +253,7 @@ async def test_an_older_schema_is_backed_up_and_migrated(path: Path, tmp_path: P
     database = await Database.open(path, now=NOW, schema=newer)
     assert await database.read(ids) == ["kept"]
     assert "later" in schema_of(path)
-    (backup,) = path.parent.glob("sidecar.db.backup-0001-*")
+    (backup,) = path.parent.glob(f"sidecar.db.backup-{migrations.REVISIONS[-1]}-*")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert backup.name in database.notices[0]
     assert "later" not in schema_of(backup)
