@@ -14,6 +14,7 @@ else:
 HEAD_SECONDS: Final = 10.0
 """From the first byte (or from connecting) to the end of the head."""
 MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_REFUSED_BYTES: Final = 64 * 1024 * 1024
 
 
 class _Impatient(_Base):
@@ -29,6 +30,8 @@ class _Impatient(_Base):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # Paths and queries are the client's; uvicorn logs them wherever anybody listens to the root logger.
+        self.access_log = False
         self.app_state = {**self.app_state, "abort": transport.abort}
         self._arm()
 
@@ -43,7 +46,10 @@ class _Impatient(_Base):
             self._disarm()
             return
         self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
+        # A body that was refused before it was read whole is still on its way, and its sender reads no answer until
+        # it is through: it may come to an end, within reason.
+        refused = cycle is not None and cycle.more_body
+        if self._head_bytes > (MAX_REFUSED_BYTES if refused else MAX_HEAD_BYTES):
             self.transport.abort()
         elif self._deadline is None:
             self._arm()

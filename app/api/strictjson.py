@@ -80,8 +80,8 @@ def _children(value: Any) -> list[Any]:
 
 def _refuse_depth(value: Any) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for parent in level for child in _children(parent)]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent) if isinstance(child, (dict, list))]
         if not level:
             return
     raise _malformed(f"it is nested deeper than {MAX_DEPTH} levels")
