@@ -178,11 +178,9 @@ class _Model:
     """The loaded model. `run` may be called from several threads at once."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        import numpy as np
         import onnxruntime as ort  # type: ignore[import-untyped]
         from tokenizers import Tokenizer
 
-        self._numpy = np
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else one thread per processor for a few texts
         self._tokenizer = Tokenizer.from_file(str(folder / minilm.TOKENIZER))
         self._tokenizer.enable_truncation(MAX_PIECES)
@@ -194,7 +192,8 @@ class _Model:
 
     def run(self, texts: Sequence[bytes]) -> Vectors:
         """One batch: float32 (len(texts), dimensions). Nothing is computed for none."""
-        np = self._numpy
+        import numpy as np
+
         if not texts:
             return np.empty((0, DIMENSIONS), np.float32)
         encoded = [e.ids for e in self._tokenizer.encode_batch_fast([text.decode() for text in texts])]
