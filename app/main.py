@@ -44,6 +44,8 @@ EXIT_LOCKED: Final = 75
 """Another sidecar runs on the same data folder (sysexits' EX_TEMPFAIL)."""
 EXIT_PORT: Final = 69
 """The port cannot be had (sysexits' EX_UNAVAILABLE)."""
+MIN_TOKEN: Final = 16
+"""Characters; anything shorter can be guessed through an open port. Our own have 43."""
 STREAMS_END_SECONDS: Final = 2
 """How long open answers may take to say their last word; the whole shutdown has 5 s."""
 
@@ -71,14 +73,15 @@ async def serve(settings: Settings, open_services: OpenServices | None = None) -
     """
     redactor = configure_logging(settings.log_level)
     with lock_data_folder(settings.data_dir), bound_socket(settings.host, settings.port) as listener:
-        given = settings.token
-        token = given.get_secret_value() if given else load_or_create_token(settings.token_path)
+        token = token_of(settings)
         redactor.add(token)
         starting = Starting(DoorPolicy(token, tuple(settings.allowed_hosts), tuple(settings.allowed_origins)))
         server = SidecarServer(server_config(starting))
         stopping = asyncio.Event()
         with signals(server, stopping):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
+            # A server that ended by itself ends the process; its error is raised where it is awaited.
+            serving.add_done_callback(lambda _: stopping.set())
             try:
                 # In a thread: while it imports most of the program, /health is answered.
                 create, opener = await asyncio.to_thread(_load_program)
@@ -169,6 +172,16 @@ def announce(listener: socket.socket, services: Services) -> None:
         "instance_id": services.instance_id,
     }
     print(json.dumps(line), flush=True)
+
+
+def token_of(settings: Settings) -> str:
+    """SIDECAR_TOKEN, else the data folder's. Raises `StartupError` where it is short or no header carries it."""
+    if not settings.token:
+        return load_or_create_token(settings.token_path)
+    token = settings.token.get_secret_value()
+    if len(token) < MIN_TOKEN or not all("!" <= character <= "~" for character in token):
+        raise StartupError(f"SIDECAR_TOKEN must be at least {MIN_TOKEN} ASCII characters without spaces")
+    return token
 
 
 @contextmanager

@@ -15,7 +15,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.fakes.scripted_chat import TOKEN, Scripted, ending, header_lines, opening, raw, scripted, texts
+from app.api.security import Door, DoorPolicy
+from app.api.starting import Starting
+from tests.fakes.scripted_chat import TOKEN, Scripted, ending, header_lines, opening, raw, scripted, serving, texts
 
 AUTH = b"Authorization: Bearer %b\r\n" % TOKEN.encode()
 
@@ -323,3 +325,31 @@ async def test_a_head_without_end_is_cut_by_size(sidecar: Scripted) -> None:
         async with asyncio.timeout(3):
             assert await reader.read() == b""
     writer.close()
+
+
+async def test_the_door_stands_while_the_program_behind_it_is_still_starting(sidecar: Scripted) -> None:
+    starting = Starting(DoorPolicy(TOKEN))
+    async with serving(starting) as port:
+        own = b"Host: 127.0.0.1:%d\r\n" % port
+        status, answer = await raw(port, get("/health", own))
+        assert (status, json.loads(answer.partition(b"\r\n\r\n")[2])["status"]) == (200, "starting")
+        assert (await raw(port, get("/health", b"Host: evil.com\r\n")))[0] == 421
+        assert (await raw(port, get("/health", own, b"Origin: https://evil.com\r\n")))[0] == 403
+        early = asyncio.create_task(raw(port, get("/api/v1/health", own)))
+        await asyncio.sleep(0.05)
+        assert not early.done()
+        starting.hand_over(sidecar.app)
+        # The program's own door answers what waited.
+        assert (await early)[0] == 401
+        status, answer = await raw(port, get("/health", own))
+        assert (status, json.loads(answer.partition(b"\r\n\r\n")[2])["status"]) == (200, "ok")
+
+
+async def test_a_body_that_comes_too_slowly_is_given_up(sidecar: Scripted) -> None:
+    patient = Door(sidecar.app, DoorPolicy(TOKEN, body_seconds=0.2))
+    async with serving(patient) as port:
+        head = b"POST /api/v1/chat HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % port
+        head += AUTH + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+        status, answer = await raw(port, head + b'{"query"')
+        assert (status, problem(answer)["code"]) == (408, "body_timeout")
+    assert sidecar.chat.requests == []

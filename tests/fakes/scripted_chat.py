@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app.api.application import create_app
 from app.api.sse import Patience
@@ -154,7 +155,7 @@ class Scripted:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, head_seconds: float = 10.0) -> AsyncIterator[int]:
+async def serving(app: ASGIApp, head_seconds: float = 10.0) -> AsyncIterator[int]:
     """The application under its real server on a free port, which is the result."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
