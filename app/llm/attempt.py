@@ -148,7 +148,7 @@ class Attempt:
 
     def warnings(self, end: AttemptEnd) -> list[str]:
         """What the person should know about an answer that did arrive."""
-        found = []
+        found = list(self.model.warnings)
         if self._was_cut():
             found.append(
                 f"the server read {self.meter.usage.input_tokens} prompt tokens of about {self.window.input_tokens}: "

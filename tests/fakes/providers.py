@@ -138,6 +138,13 @@ class FakeProvider:
         """Answer so whenever no script is left."""
         self._always[model] = step
 
+    def forget(self) -> None:
+        """Drop scripts and what was recorded: for a test that shares this server with others."""
+        self._scripts.clear()
+        self._always.clear()
+        self.requests.clear()
+        self._left.clear()
+
     async def client_left(self, within: float = 1.0) -> Recorded:
         """The first request whose client closed early. Raises TimeoutError if none does `within` seconds."""
         async with asyncio.timeout(within):

@@ -21,8 +21,10 @@ from typing import Any
 import httpx
 import yaml
 
+from app.api.application import create_app
+from app.api.sse import Patience
 from app.llm.clock import SYSTEM_CLOCK, Clock
-from app.main import SidecarServer, create_app, server_config
+from app.main import SidecarServer, server_config
 from app.services import Services, open_services
 from app.settings import Settings
 
@@ -106,11 +108,16 @@ def write_config(
 
 @asynccontextmanager
 async def running_sidecar(
-    tmp_path: Path, *, clock: Clock | None = None, settings: Mapping[str, Any] | None = None, **config: Any
+    tmp_path: Path,
+    *,
+    clock: Clock | None = None,
+    settings: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
+    **config: Any,
 ) -> AsyncIterator[RunningSidecar]:
     """Start a sidecar on its own configuration and data folders; stop it in order at the end.
 
-    `clock` None: sleeping takes no time and is recorded in `slept`.
+    `clock` None: sleeping takes no time and is recorded in `slept`. `patience` None: the contract's own seconds.
     """
     config_dir = tmp_path / "config"
     if config or not config_dir.exists():
@@ -123,7 +130,7 @@ async def running_sidecar(
         made = Settings(**{**values, **(settings or {})})
         async with open_services(made, token=TOKEN, clock=clock or recording_clock(slept)) as services:
             await services.ready()
-            server = SidecarServer(server_config(create_app(services)))
+            server = SidecarServer(server_config(create_app(services, patience)))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             while not server.started:  # noqa: ASYNC110  (uvicorn offers no event to wait for)
                 await asyncio.sleep(0.005)
