@@ -337,7 +337,7 @@ def _import_litellm() -> _Library:
     from litellm.llms.anthropic.chat.handler import ModelResponseIterator as AnthropicIterator
     from litellm.llms.ollama.common_utils import OllamaModelInfo
     from litellm.llms.openai.chat.gpt_transformation import OpenAIChatCompletionStreamingHandler, OpenAIGPTConfig
-    from litellm.llms.vertex_ai.gemini.transformation import transform_request_body
+    from litellm.llms.vertex_ai.gemini import transformation as gemini
     from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator as GeminiIterator
     from litellm.utils import ProviderConfigManager
 
@@ -348,6 +348,8 @@ def _import_litellm() -> _Library:
         raise RuntimeError("litellm.api_base is set, and would redirect every call to Ollama")
     # It would ask localhost:11434/api/show, whatever the model's own address is.
     OllamaModelInfo.get_model_info = lambda *_, **__: None
+    # To a Gemini it does not list it would send the system prompt as a question; only Gemma takes none over this API.
+    _replace(gemini, "get_supports_system_message", lambda *, model, **_: "gemma" not in model.lower())
     _deny_connections(litellm)
     with warnings.catch_warnings():  # pydantic completes this class at first use, and complains of litellm's fields
         warnings.simplefilter("ignore")
@@ -355,7 +357,7 @@ def _import_litellm() -> _Library:
     return _Library(
         litellm, ProviderConfigManager, frozenset(OPENAI_CHAT_COMPLETION_PARAMS),
         OpenAIGPTConfig, OpenAIChatCompletionStreamingHandler, AnthropicIterator, update_request_with_filtered_beta,
-        litellm.AnthropicConfig._build_request_tool_name_maps, GeminiIterator, transform_request_body,
+        litellm.AnthropicConfig._build_request_tool_name_maps, GeminiIterator, gemini.transform_request_body,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ PIXEL = (
     "rkJggg=="
 )
 MAX_STREAMS = 3
-WIRES = ("ollama/small", "openai/priced", "hosted_vllm/served", "anthropic/careful", "gemini/flash")
+WIRES = ("ollama/small", "openai/priced", "hosted_vllm/served", "anthropic/careful", "gemini/gemini-2.0-flash")
 """A model of each wire."""
 
 
@@ -54,7 +54,7 @@ def model_entries(url: str) -> list[dict[str, Any]]:
         {"id": "openai/unpriced", "api_base": f"{url}/v1", **remote},
         {"id": "hosted_vllm/served", "api_base": f"{url}/v1", "context_window": 8192, **eyes},
         {"id": "anthropic/careful", "api_base": url, **remote, **price, **eyes, "max_output_tokens": 4000},
-        {"id": "gemini/flash", "api_base": url, **remote, **price, **eyes},
+        {"id": "gemini/gemini-2.0-flash", "api_base": url, **remote, **price, **eyes},
         {"id": "builtin/extractive", "context_window": 100_000},
     ]
 
