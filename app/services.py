@@ -103,7 +103,7 @@ class Services:
         status = self.config.status
         found: dict[str, Any] = {
             "status": "ok",
-            "folder": str(self.config.path),
+            "folder": str(self.config.path.resolve()),
             "fingerprint": status.fingerprint,
             "loaded_at": status.loaded_at.isoformat(),
             "warnings": list(status.warnings),

@@ -11,6 +11,7 @@ transport that refuses every connection (`_deny_connections`).
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -341,6 +342,8 @@ def _import_litellm() -> _Library:
     from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator as GeminiIterator
     from litellm.utils import ProviderConfigManager
 
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # LITELLM_LOG does not hold once the root logger is set up
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True
     litellm.disable_aiohttp_trust_env = True

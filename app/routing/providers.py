@@ -128,13 +128,14 @@ def why_unusable(provider: str, api_base: str | None, map_entry: Mapping[str, An
 
 
 def guess_tokenizer(provider: str, name: str) -> str:
-    """The tokenizer's name, from the model's. Unknown names give the provider's own, else `unknown` (a safe prior)."""
+    """The tokenizer's name, from the model's. Unknown names give the provider's own, else `unknown` (a safe prior).
+
+    `openai/` is also how every local server that speaks OpenAI's wire is called, so it says nothing about a tokenizer.
+    """
     lowered = name.lower()
     for part, tokenizer in _TOKENIZERS:
         if part in lowered:
             return tokenizer
     if lowered.rpartition("/")[2].startswith(_O_SERIES) and provider in ("openai", "azure", "openrouter"):
         return "gpt-4o"
-    return {"builtin": "builtin", "anthropic": "claude", "gemini": "gemini", "openai": "gpt-4o"}.get(
-        provider, "unknown"
-    )
+    return {"builtin": "builtin", "anthropic": "claude", "gemini": "gemini"}.get(provider, "unknown")
