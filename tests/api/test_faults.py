@@ -50,12 +50,11 @@ async def lab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     wire = WIRES[request.param]
     monkeypatch.setenv("FIRST_KEY", KEY)
     async with FakeProvider() as first, FakeProvider() as second:
+        first_model = {"id": wire["id"], "api_base": first.url + wire["path"], "api_key_env": "FIRST_KEY"}
         models = [
-            {"id": wire["id"], "api_base": first.url + wire["path"], "api_key_env": "FIRST_KEY"},
-            {"id": SECOND, "api_base": second.url},
+            {**first_model, "context_window": 8192},
+            {"id": SECOND, "api_base": second.url, "context_window": 8192},
         ]
-        for model in models:
-            model |= {"context_window": 8192}  # type: ignore[operator]
         async with running_sidecar(
             tmp_path,
             models=models,
