@@ -113,7 +113,7 @@ async def run(model: Path, texts: int, messages: int) -> None:
         await embedder.aclose()
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description="What embedding and recall cost.")
     parser.add_argument("--model", type=Path, default=None, help="folder of the embedding model's files")
     parser.add_argument("--texts", type=int, default=200)
@@ -122,10 +122,8 @@ def main() -> int:
     try:
         asyncio.run(run(options.model or default_folder(), options.texts, options.messages))
     except EmbedderUnavailable as error:
-        print(error.detail, file=sys.stderr)
-        return 1
-    return 0
+        print(f"not measured: {error.detail}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
