@@ -138,6 +138,7 @@ async def test_the_seeds_windows(stock: RunningSidecar) -> None:
         "gpt-4o": 128000,
         "gemini/gemini-2.0-flash": 1048576,
     }
+    assert models["gpt-4o"]["available"] is models["ollama/llama3:8b"]["available"] is None, "nobody could be asked"
     assert (models[CLAUDE]["price"]["value"]["input"], models[CLAUDE]["price"]["value"]["output"]) == (3, 15)
     assert (models["gpt-4o"]["price"]["value"]["input"], models["gpt-4o"]["price"]["value"]["output"]) == (2.5, 10)
     assert models["ollama/llama3:8b"]["price"]["value"]["output"] == 0
