@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
+
+import orjson
 
 OWN_PROVIDERS = frozenset({"builtin", "embedded"})
 """Answered inside this program; litellm has never heard of them."""
@@ -27,6 +28,12 @@ _BASIC_PROVIDERS = frozenset({
 """Known whatever the data files say."""
 _TEXT_MODES = frozenset({None, "chat", "completion", "responses"})
 """The map's modes that answer in text; the rest embed, draw, transcribe."""
+_KEPT = (
+    "litellm_provider", "mode", "max_input_tokens", "max_output_tokens",
+    "input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost", "cache_creation_input_token_cost",
+    "supports_vision", "supports_function_calling", "supports_response_schema",
+)  # fmt: skip
+"""What the catalog reads of an entry. The rest would stay in memory for as long as the program runs."""
 _NOT_MODELS = frozenset({"sample_spec", "fallback_generalizations"})
 
 
@@ -73,15 +80,16 @@ def litellm_folder() -> Path | None:
 
 @cache
 def load_price_map() -> Mapping[str, Mapping[str, Any]]:
-    """litellm's bundled map: model name to its entry; prices in US dollars per token, windows in tokens.
-
-    The keys this program reads: `litellm_provider`, `mode`, `max_input_tokens`, `max_output_tokens`,
-    `input_cost_per_token`, `output_cost_per_token`, `cache_read_input_token_cost`, `cache_creation_input_token_cost`,
-    `supports_*`. Empty where the file is missing or unreadable. Read once per process (3 MB, 20 ms).
+    """litellm's bundled map: model name to its entry, of which the keys in `_KEPT`; prices in US dollars per token,
+    windows in tokens. Empty where the file is missing or unreadable. Read once per process (3 MB, 20 ms).
     """
     entries = _read_json("model_prices_and_context_window_backup.json")
     return MappingProxyType(
-        {name: entry for name, entry in entries.items() if name not in _NOT_MODELS and isinstance(entry, dict)}
+        {
+            name: {key: entry[key] for key in _KEPT if key in entry}
+            for name, entry in entries.items()
+            if name not in _NOT_MODELS and isinstance(entry, dict)
+        }
     )
 
 
@@ -112,7 +120,7 @@ def _read_json(*parts: str) -> dict[str, Any]:
     if folder is None:
         return {}
     try:
-        content = json.loads(folder.joinpath(*parts).read_bytes())
+        content = orjson.loads(folder.joinpath(*parts).read_bytes())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

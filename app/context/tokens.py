@@ -145,7 +145,10 @@ def load_encoding(name: str, folder: Path) -> Encoding:
         raise StartupError(f"the tokenizer file of {name} is not the expected one: {path}: reinstall litellm")
     ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in data.splitlines() if line)}
     # No special tokens: a text that spells one is counted, and later sent, as text.
-    return Encoding(name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={})
+    encoding = Encoding(name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={})
+    # tiktoken keeps the dictionary for pickling; its core has a copy, and this one is 12 MB.
+    encoding._mergeable_ranks = {}
+    return encoding
 
 
 def pieces_of(text: str) -> Iterable[str]:

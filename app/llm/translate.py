@@ -353,6 +353,8 @@ def _import_litellm() -> _Library:
     OllamaModelInfo.get_model_info = lambda *_, **__: None
     # To a Gemini it does not list it would send the system prompt as a question; only Gemma takes none over this API.
     _replace(gemini, "get_supports_system_message", lambda *, model, **_: "gemma" not in model.lower())
+    # The map it has loaded is the bundled one (see ENVIRONMENT): reading it again would keep it in memory twice.
+    _replace(litellm.utils, "get_bundled_model_cost_map", lambda: litellm.model_cost)
     _deny_connections(litellm)
     with warnings.catch_warnings():  # pydantic completes this class at first use, and complains of litellm's fields
         warnings.simplefilter("ignore")
@@ -397,7 +399,7 @@ def _deny_connections(litellm: Any) -> None:
 def _replace(owner: Any, name: str, value: object) -> None:
     """Set what must be there already: a litellm that renamed it would have gone on connecting unseen."""
     if not hasattr(owner, name):
-        raise RuntimeError(f"litellm's {owner.__name__}.{name} is gone; its connections cannot be refused")
+        raise RuntimeError(f"litellm's {owner.__name__}.{name} is gone: this file must follow it")
     setattr(owner, name, value)
 
 
