@@ -19,6 +19,7 @@ SidecarError                     has a `code`, an HTTP `status` and a sentence f
 │   ├── AllCandidatesFailed      502
 │   ├── StreamInterrupted        502 cut after the commit point; says how much was delivered
 │   ├── AnswerTimeout            504
+│   ├── CaptureFailed            502 what a model wrote as a session's state is none; the last good one is kept
 │   └── ShuttingDown             503
 └── AttemptError                 one call to one model failed; `kind` decides what the router does next
     ├── RateLimited              transient: 429
@@ -187,6 +188,10 @@ class StreamInterrupted(AnswerError):
 
 class AnswerTimeout(AnswerError):
     status, code, title = 504, "timeout", "Timed out"
+
+
+class CaptureFailed(AnswerError):
+    code, title = "capture_failed", "No session state"
 
 
 class ShuttingDown(AnswerError):

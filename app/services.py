@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from app.chat.capture import SessionCapture
 from app.chat.service import ChatService
+from app.chat.sessions import Sessions
+from app.chat.summaries import RollingSummaries
 from app.config.loader import Config
 from app.config.pricemap import known_providers, load_price_map
 from app.config.secrets import Secrets
@@ -39,6 +42,8 @@ from app.llm.plan import Policy
 from app.llm.router import ModelRouter
 from app.llm.translate import Translator
 from app.llm.transport import Transport
+from app.memory.embedder import Embedder
+from app.memory.model_files import default_folder
 from app.routing.catalog import ModelCatalog, build_catalog
 from app.routing.conditions import check_conditions
 from app.routing.rules import RuleSet
@@ -66,6 +71,10 @@ class Services:
     counter: TokenCounter
     discovery: Discovery
     router: ModelRouter
+    embedder: Embedder
+    sessions: Sessions
+    capture: SessionCapture
+    summaries: RollingSummaries
     chat: ChatService
     policies: PolicyHolder
     token: str
@@ -95,6 +104,7 @@ class Services:
             "ledger": self._ledger_health(),
             "litellm": self._litellm_health(),
             "models": self._models_health(),
+            "embedding": self._embedding_health(),
         }
         worst = max((part["status"] for part in parts.values()), key=["ok", "starting", "degraded", "down"].index)
         return {"status": worst, "parts": parts}
@@ -139,6 +149,14 @@ class Services:
         if self.translator.problem is not None:
             return {"status": "down", "reason": self.translator.problem, "remedy": "reinstall llm-sidecar"}
         return {"status": "ok" if self.translator.ready else "starting"}
+
+    def _embedding_health(self) -> dict[str, Any]:
+        problem = self.embedder.problem
+        if problem is None:
+            return {"status": "ok", "search": "meaning and words"}
+        # Searching by words alone is less, and no defect of the sidecar.
+        remedy = "llm-sidecar models fetch"
+        return {"status": "ok", "search": "words", "reason": problem, "remedy": remedy}
 
     def _models_health(self) -> dict[str, Any]:
         servers = {
@@ -235,6 +253,14 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     stack.callback(calibrator.save)
     desk = Desk(client, ledger, counter, calibrator, clock)
     router = ModelRouter(lambda: policies.current, Fitter(builder, calibrator), desk, BreakerBoard(clock.monotonic))
+    embedder = Embedder(default_folder())
+    stack.push_async_callback(embedder.aclose)
+    sessions = Sessions(database, lambda: config.current, clock.now, embedder)
+    stack.push_async_callback(sessions.aclose)
+    summaries = RollingSummaries(sessions, router, counter, lambda: config.current, clock.now)
+    stack.push_async_callback(summaries.aclose)
+    chat = ChatService(router, lambda: config.current, sessions, summaries, clock.now)
+    stack.push_async_callback(chat.aclose)
     return Services(
         settings=settings,
         clock=clock,
@@ -247,7 +273,11 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         counter=counter,
         discovery=Discovery(transport, clock.monotonic, secrets.aget),
         router=router,
-        chat=ChatService(router, lambda: config.current),
+        embedder=embedder,
+        sessions=sessions,
+        capture=SessionCapture(sessions, router, lambda: config.current, clock.now),
+        summaries=summaries,
+        chat=chat,
         policies=policies,
         token=token,
         started_at=clock.now(),

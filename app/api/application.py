@@ -14,13 +14,14 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app import __version__
-from app.api import chat, config, explain, health, models, usage
+from app.api import chat, config, explain, health, models, session_schemas, sessions, usage
 from app.api.deps import Api, Services
 from app.api.problems import invalid_fields, problem_response, request_id_of
 from app.api.results import Problem
@@ -65,7 +66,7 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    for room in (chat, explain, usage, models, config, health):
+    for room in (chat, explain, sessions, usage, models, config, health):
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(health.open_router)
@@ -77,7 +78,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     """FastAPI's document, with the bodies that are read without its help, and with the token."""
     document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     template = "#/components/schemas/{model}"
-    _, bodies = models_json_schema([(ChatBody, "validation"), (ExplainBody, "validation")], ref_template=template)
+    read: tuple[type[BaseModel], ...] = (ChatBody, ExplainBody, *session_schemas.BODIES)
+    _, bodies = models_json_schema([(body, "validation") for body in read], ref_template=template)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(bodies["$defs"])
     components["securitySchemes"] = {

@@ -19,7 +19,9 @@ from app.api.sse import Patience
 from app.api.streams import OpenStreams
 from app.api.strictjson import parse_json
 from app.api.wire import JSON, dumps
+from app.chat.capture import SessionCapture
 from app.chat.service import ChatRequest
+from app.chat.sessions import Sessions
 from app.config.loader import Config
 from app.config.watcher import ConfigStatus
 from app.llm.events import Event, Explanation
@@ -69,6 +71,12 @@ class Services(Protocol):
 
     @property
     def chat(self) -> Chat: ...
+
+    @property
+    def sessions(self) -> Sessions: ...
+
+    @property
+    def capture(self) -> SessionCapture: ...
 
     @property
     def catalog(self) -> ModelCatalog: ...

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+from app.chat.conversation import Conversation
+from app.chat.heard import Heard
+from app.chat.hydrate import offered, worth_ranking
+from app.chat.records import check_id
+from app.chat.sessions import Sessions
+from app.chat.state import shown_state
+from app.chat.summaries import RollingSummaries
+from app.chat.turns import Turn, Turns
 from app.config.loader import Config
 from app.context.blocks import CodeChunk, EntityNote, Material, OpenFile
-from app.errors import NotFound
+from app.context.summary import message_text
+from app.errors import Conflict, SidecarError
 from app.llm.calls import ModelRequest
-from app.llm.events import Event, Explanation
+from app.llm.events import Done, Event, Explanation
+from app.llm.plan import involves_code
 from app.llm.router import ModelRouter
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +60,158 @@ class ChatRequest:
 
 
 class ChatService:
-    """What chat needs beyond a model: the workspace's defaults, and what the request brought along.
+    """What chat needs beyond a model: the workspace's defaults, what the request brought along, and its session.
 
-    `config` returns the configuration that is current.
+    `config` returns the configuration that is current, `now` the time (UTC).
+
+    One answer at a time per session:
+
+        wait for the turn ── load ── ask the router ── Done or Failed ── store question and answer ── end the turn
+                                           │ the client leaves                     ▲
+                                           └── what was heard, as a partial answer ┘
     """
 
-    def __init__(self, router: ModelRouter, config: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        router: ModelRouter,
+        config: Callable[[], Config],
+        sessions: Sessions,
+        summaries: RollingSummaries,
+        now: Callable[[], datetime],
+    ) -> None:
         self._router = router
         self._config = config
+        self._sessions = sessions
+        self._summaries = summaries
+        self._now = now
+        self._turns = Turns()
+        self._remembering: set[asyncio.Task[str | None]] = set()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Event], None]:
         """Batches of events; see `app.llm.events`.
 
-        Raises a `RequestError` from the first `anext` for everything that must be an HTTP status (workspace, model,
-        policy, window, budget); once `RouteChosen` was yielded nothing is raised: the stream ends with `Done` or
-        `Failed`. Closing the generator (`aclose`) or cancelling the task that iterates closes the upstream connection
-        and settles the row as cancelled.
+        Raises a `RequestError` from the first `anext` for everything that must be an HTTP status (workspace, session,
+        model, policy, window, budget); once `RouteChosen` was yielded nothing is raised: the stream ends with `Done`
+        or `Failed`. Closing the generator (`aclose`) or cancelling the task that iterates closes the upstream
+        connection and settles the row as cancelled; of a session's answer, what came so far is stored as partial.
         """
-        async with aclosing(self._router.stream(self._gather(request))) as batches:
+        if request.session_id is None:
+            answer = self._router.stream(self._model_request(request, self._material(request)))
+        else:
+            answer = self._in_session(request, request.session_id)
+        async with aclosing(answer) as batches:
             async for batch in batches:
                 yield batch
 
     async def explain(self, request: ChatRequest) -> Explanation:
         """The same path without a model call. Raises the same `RequestError`s as `stream`."""
-        return await self._router.explain(self._gather(request))
+        if request.session_id is None:
+            return await self._router.explain(self._model_request(request, self._material(request)))
+        conversation = await self._conversation(request, request.session_id)
+        return await self._router.explain(await self._continued(request, conversation))
 
-    def _gather(self, request: ChatRequest) -> ModelRequest:
-        if request.session_id is not None:
-            raise NotFound(f"there is no session {request.session_id!r}", code="session_not_found")
-        config = self._config()
-        workspace = request.workspace or config.profiles.default_workspace
-        profile = config.profile(workspace)
-        material = Material(
+    async def aclose(self) -> None:
+        """Let answers that were just heard reach the disk."""
+        await asyncio.gather(*self._remembering, return_exceptions=True)
+
+    async def _in_session(self, request: ChatRequest, session_id: str) -> AsyncGenerator[list[Event], None]:
+        turn = await self._turns.take(check_id(session_id))
+        heard, asked_at, stored = Heard(), self._now(), False
+        try:
+            conversation = await self._conversation(request, session_id)
+            if self._private_workspace(conversation):
+                await self._sessions.keep_private(conversation)
+            model_request = await self._continued(request, conversation)
+            async with aclosing(self._router.stream(model_request)) as batches:
+                async for batch in batches:
+                    heard.take(batch)
+                    if heard.end is not None and heard.anything:
+                        stored = True
+                        problem = await asyncio.shield(self._remember(request, session_id, heard, asked_at, turn))
+                        yield _with_warning(batch, problem)
+                    else:
+                        yield batch
+        finally:
+            # No await here: this also runs when the client has left, and the task is being cancelled.
+            if not stored and heard.anything:
+                self._remember(request, session_id, heard, asked_at, turn)
+            elif not stored:
+                turn.end()
+
+    async def _conversation(self, request: ChatRequest, session_id: str) -> Conversation:
+        """Raises `NotFound`, and `Conflict` where the request says another workspace than the session's."""
+        conversation = await self._sessions.load(session_id)
+        workspace = conversation.session.workspace
+        if request.workspace not in (None, workspace):
+            raise Conflict(
+                f"session {session_id!r} belongs to workspace {workspace!r}; leave `workspace` out, or start a session "
+                f"in {request.workspace!r}",
+                code="session_workspace_mismatch",
+                workspace=workspace,
+            )
+        return conversation
+
+    def _private_workspace(self, conversation: Conversation) -> bool:
+        profile = self._config().profile(conversation.session.workspace)
+        return profile is not None and profile.block_cloud_apis
+
+    async def _continued(self, request: ChatRequest, conversation: Conversation) -> ModelRequest:
+        """The request with what its session brings: state, summary, history, and how much each message bears on it."""
+        material = self._material(request, conversation.session.workspace)
+        code = request.contains_code
+        if code is None:
+            code = conversation.has_code or involves_code(material)
+        messages = [stored.message for stored in conversation.messages]
+        scores: list[float | None] = []
+        if worth_ranking(conversation):
+            if conversation.unembedded:
+                self._sessions.index_soon(conversation.session.id)
+            query = "\n".join(message_text(message) for message in request.messages if message.get("role") == "user")
+            scores = (await self._sessions.scores(conversation, query))[: len(messages)]
+        history, history_scores = offered(messages, scores)
+        state = conversation.state
+        material = replace(
+            material,
+            session_state=request.session_state or (shown_state(state.state) if state else None),
+            summary=conversation.summary.text if conversation.summary else None,
+            history=history,
+            history_scores=history_scores,
+        )
+        made = self._model_request(request, material, conversation.session.workspace)
+        return replace(made, contains_code=code, session_private=conversation.session.private)
+
+    def _remember(
+        self, request: ChatRequest, session_id: str, heard: Heard, asked_at: datetime, turn: Turn
+    ) -> asyncio.Task[str | None]:
+        """Store what was asked and heard, then end the turn; a task of its own, so that nobody's leaving stops it."""
+        task = asyncio.create_task(self._stored(request, session_id, heard, asked_at, turn))
+        self._remembering.add(task)
+        task.add_done_callback(self._remembering.discard)
+        return task
+
+    async def _stored(
+        self, request: ChatRequest, session_id: str, heard: Heard, asked_at: datetime, turn: Turn
+    ) -> str | None:
+        """What went wrong, as a warning: an answer that cannot be stored is an answer all the same."""
+        try:
+            messages = heard.messages(request.messages, asked_at, request.request_id)
+            await self._sessions.remember(session_id, messages)
+        except SidecarError as error:
+            log.warning("an answer was not stored in session %s: %s", session_id, error.detail)
+            return f"the answer was not stored in the session: {error.detail}"
+        except Exception:
+            log.exception("an answer was not stored in session %s", session_id)
+            return "the answer was not stored in the session; the sidecar's log says why"
+        finally:
+            turn.end()
+        self._sessions.index_soon(session_id)
+        self._summaries.after_answer(session_id)
+        return None
+
+    def _material(self, request: ChatRequest, workspace: str | None = None) -> Material:
+        """What the request itself offers."""
+        profile = self._config().profile(workspace or self._workspace(request))
+        return Material(
             messages=request.messages,
             system_prompt=profile.system_prompt if profile else None,
             session_state=request.session_state,
@@ -87,9 +222,14 @@ class ChatService:
             stacktrace=request.stacktrace,
             tools=request.tools,
         )
+
+    def _workspace(self, request: ChatRequest) -> str:
+        return request.workspace or self._config().profiles.default_workspace
+
+    def _model_request(self, request: ChatRequest, material: Material, workspace: str | None = None) -> ModelRequest:
         return ModelRequest(
             request_id=request.request_id,
-            workspace=workspace,
+            workspace=workspace or self._workspace(request),
             task_type=request.task_type,
             material=material,
             contains_code=request.contains_code,
@@ -103,3 +243,9 @@ class ChatService:
             metadata=request.metadata,
             session_id=request.session_id,
         )
+
+
+def _with_warning(batch: list[Event], problem: str | None) -> list[Event]:
+    if problem is None:
+        return batch
+    return [replace(e, warnings=(*e.warnings, problem)) if isinstance(e, Done) else e for e in batch]
