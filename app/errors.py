@@ -3,6 +3,8 @@
 SidecarError                     has a `code`, an HTTP `status` and a sentence for people
 ├── ConfigError                  the YAML files are wrong; carries every problem found, not the first alone
 ├── StartupError                 the sidecar cannot start (data folder locked, port taken, newer schema)
+├── StoreUnavailable             503 the database cannot be written or read now (app.store.writer)
+├── EmbedderUnavailable          503 the embedding model is not there (app.memory.model_files)
 ├── RequestError                 the request cannot be served as asked; nothing was sent to any model
 │   ├── InvalidRequest           400/413/415/422 the body or a parameter is wrong; names the field
 │   ├── Unauthorized             401
