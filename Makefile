@@ -56,6 +56,7 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 	@[ -e $(VENV)/.dev ] || { echo "setting up: packages"; \
 		$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock; }
 	@[ -e $(VENV)/.dev ] || $(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -m compileall -q app
 	@$(BIN)/python -m app.memory.model_files
 	@touch $@
 
@@ -63,5 +64,6 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "setting up: packages for development"
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements-dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -m compileall -q app
 	@$(BIN)/python -m app.memory.model_files
 	@touch $@ $(VENV)/.run
