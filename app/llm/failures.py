@@ -44,6 +44,8 @@ LONGEST_RETRY_AFTER = 30 * 24 * 3600.0
 """Seconds. A monthly quota may say so; what is longer is no wait but nonsense."""
 QUOTED_CHARACTERS = 32
 """So many characters of the prompt in an error text are a quotation of it."""
+SHORT_PROMPT = 12
+"""A text of the prompt this long or longer, repeated whole, is one too; anything shorter may be there by chance."""
 
 
 def _any(*wordings: str) -> re.Pattern[str]:
@@ -182,14 +184,20 @@ def quote(call: ModelCall, text: str, redact: Redact) -> str:
 def _repeats_prompt(call: ModelCall, words: str) -> bool:
     step = QUOTED_CHARACTERS // 2
     pieces = [words[at : at + step] for at in range(0, len(words) - step + 1, step)]
-    prompt = [" ".join(text.split()) for text in _texts(call.messages)]
-    return any(piece in text for text in prompt for piece in pieces)
+    for text in _texts(call.messages):
+        prompt = " ".join(text.split())
+        short = len(prompt) < QUOTED_CHARACTERS
+        if short and len(prompt) >= SHORT_PROMPT and prompt in words:
+            return True
+        if not short and any(piece in prompt for piece in pieces):
+            return True
+    return False
 
 
 def _texts(value: object) -> Iterator[str]:
     """Every text of the messages that is long enough to be recognised."""
     if isinstance(value, str):
-        if len(value) >= QUOTED_CHARACTERS:
+        if len(value) >= SHORT_PROMPT:
             yield value
     elif isinstance(value, Mapping):
         for item in value.values():
