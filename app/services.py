@@ -44,7 +44,7 @@ from app.llm.translate import Translator
 from app.llm.transport import Transport
 from app.memory.embedder import Embedder
 from app.memory.model_files import default_folder
-from app.routing.catalog import ModelCatalog, build_catalog
+from app.routing.catalog import DEFAULT_WINDOW, ModelCatalog, build_catalog
 from app.routing.conditions import check_conditions
 from app.routing.rules import RuleSet
 from app.routing.spec import Discovered
@@ -187,6 +187,11 @@ class PolicyHolder:
             self._discovered = found
             self.current = self._build()
 
+    @property
+    def smallest_window(self) -> int:
+        """In tokens, of the configured models."""
+        return min((model.context_window.value for model in self.current.catalog.all()), default=DEFAULT_WINDOW)
+
     def _build(self) -> Policy:
         catalog = self._catalog({})
         if names := hosts_file_addresses(catalog.hosts()):
@@ -259,7 +264,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     stack.push_async_callback(sessions.aclose)
     summaries = RollingSummaries(sessions, router, counter, lambda: config.current, clock.now)
     stack.push_async_callback(summaries.aclose)
-    chat = ChatService(router, lambda: config.current, sessions, summaries, clock.now)
+    chat = ChatService(router, lambda: config.current, sessions, summaries, clock.now, lambda: policies.smallest_window)
     stack.push_async_callback(chat.aclose)
     return Services(
         settings=settings,

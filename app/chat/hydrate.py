@@ -3,43 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from app.chat.conversation import Conversation
+from app.chat.records import StoredMessage
+from app.context.blocks import Material
 from app.context.conversation import RECENT_MESSAGES, SYSTEM_ROLES
 
 MOST_HISTORY = 2_000
 """Messages offered to a request; of a longer session the newest, and of the rest those that bear most on the query."""
 NEWEST_OFFERED = 200
-LEAST_RANKED = 4_000
-"""Characters: a conversation shorter than this fits whatever model is asked, and nobody needs to rank it."""
+UNTRIMMED_CHARACTERS = 1.5
+"""A token of a model's window: what is shorter fits it whole, at a cautious three characters a token and with half the
+window left for the answer and all else. Ranking costs an embedding (3 ms), and nothing is left out of what fits."""
 
 
-def worth_ranking(conversation: Conversation) -> bool:
-    """Whether some of it may have to go: then it should go by relevance."""
-    older = conversation.messages[:-RECENT_MESSAGES]
-    size = 0
-    for stored in older:
-        size += len(stored.message.get("content") or "")
-        if size > LEAST_RANKED:
+def worth_ranking(messages: Sequence[StoredMessage], beside: int, smallest_window: int) -> bool:
+    """Whether some of the messages may have to go for some model: then they should go by relevance.
+
+    `beside`: characters of what the request brings itself; `smallest_window`: in tokens, of the models there are.
+    """
+    room = UNTRIMMED_CHARACTERS * smallest_window - beside
+    for stored in messages[:-RECENT_MESSAGES]:
+        room -= len(stored.message.get("content") or "")
+        if room < 0:
             return True
     return False
 
 
-def offered(
-    messages: Sequence[Mapping[str, Any]], scores: Sequence[float | None]
-) -> tuple[tuple[Mapping[str, Any], ...], tuple[float | None, ...]]:
-    """History and its scores, aligned and in order, at most about `MOST_HISTORY` messages."""
+def own_characters(material: Material) -> int:
+    """About how much text a request brings beside its session."""
+    file = material.file.text if material.file else ""
+    chunks = sum(len(chunk.text) for chunk in material.chunks)
+    asked = sum(len(message.get("content") or "") for message in material.messages)
+    return len(file) + len(material.stacktrace or "") + len(material.system_prompt or "") + chunks + asked
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What a session offers to a request: messages in order, their scores, and the `seq` of each."""
+
+    history: tuple[Mapping[str, Any], ...]
+    scores: tuple[float | None, ...]
+    seqs: Sequence[int]
+
+    def up_to(self, seq: int) -> int:
+        """How many of the messages, instructions not counted, are no newer than `seq`."""
+        pairs = zip(self.seqs, self.history, strict=True)
+        return sum(1 for at, message in pairs if at <= seq and message.get("role") not in SYSTEM_ROLES)
+
+
+def offered(messages: Sequence[Mapping[str, Any]], scores: Sequence[float | None]) -> Offered:
+    """The messages of a session, from the first; at most about `MOST_HISTORY` of them."""
     ready = well_formed(messages)
     if len(ready) <= MOST_HISTORY:
-        return tuple(ready), tuple(scores)
+        return Offered(tuple(ready), tuple(scores), range(len(ready)))
     split = len(ready) - NEWEST_OFFERED
     ranked = sorted(range(split), key=lambda i: (-_score(scores, i), -i))
     best = set(ranked[: MOST_HISTORY - NEWEST_OFFERED])
     best |= {i for i in range(split) if ready[i].get("role") in SYSTEM_ROLES}
-    best = _with_their_results(ready, best)
-    kept = [*sorted(best), *range(split, len(ready))]
-    return tuple(ready[i] for i in kept), tuple(scores[i] for i in kept) if scores else ()
+    kept = [*sorted(_with_their_results(ready, best)), *range(split, len(ready))]
+    return Offered(tuple(ready[i] for i in kept), tuple(scores[i] for i in kept) if scores else (), tuple(kept))
 
 
 def _score(scores: Sequence[float | None], index: int) -> float:
@@ -48,14 +72,15 @@ def _score(scores: Sequence[float | None], index: int) -> float:
 
 
 def _with_their_results(messages: Sequence[Mapping[str, Any]], chosen: set[int]) -> set[int]:
-    """Tool calls and their results stay together: with one of them all of them."""
-    whole = set(chosen)
+    """Tool calls and their results stay together: with one of them all of them (those offered anyway left out)."""
+    whole, split = set(chosen), len(messages) - NEWEST_OFFERED
     start = 0
     for index in range(1, len(messages) + 1):
         if index < len(messages) and messages[index].get("role") == "tool":
             continue
-        if index - start > 1 and not whole.isdisjoint(range(start, index)):
-            whole.update(range(start, index))
+        run = range(start, index)
+        if len(run) > 1 and (index > split or not whole.isdisjoint(run)):
+            whole.update(place for place in run if place < split)
         start = index
     return whole
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.chat.conversation import Conversation
 from app.chat.heard import Heard
-from app.chat.hydrate import offered, worth_ranking
+from app.chat.hydrate import offered, own_characters, worth_ranking
 from app.chat.records import check_id
 from app.chat.sessions import Sessions
 from app.chat.state import shown_state
@@ -62,7 +62,8 @@ class ChatRequest:
 class ChatService:
     """What chat needs beyond a model: the workspace's defaults, what the request brought along, and its session.
 
-    `config` returns the configuration that is current, `now` the time (UTC).
+    `config` returns the configuration that is current, `now` the time (UTC), `smallest_window` that of the models there
+    are, in tokens.
 
     One answer at a time per session:
 
@@ -78,12 +79,14 @@ class ChatService:
         sessions: Sessions,
         summaries: RollingSummaries,
         now: Callable[[], datetime],
+        smallest_window: Callable[[], int],
     ) -> None:
         self._router = router
         self._config = config
         self._sessions = sessions
         self._summaries = summaries
         self._now = now
+        self._smallest_window = smallest_window
         self._turns = Turns()
         self._remembering: set[asyncio.Task[str | None]] = set()
 
@@ -163,19 +166,19 @@ class ChatService:
             code = conversation.has_code or involves_code(material)
         messages = [stored.message for stored in conversation.messages]
         scores: list[float | None] = []
-        if worth_ranking(conversation):
+        if worth_ranking(conversation.messages, own_characters(material), self._smallest_window()):
             if conversation.unembedded:
                 self._sessions.index_soon(conversation.session.id)
             query = "\n".join(message_text(message) for message in request.messages if message.get("role") == "user")
             scores = (await self._sessions.scores(conversation, query))[: len(messages)]
-        history, history_scores = offered(messages, scores)
+        brought = offered(messages, scores)
         state = conversation.state
         material = replace(
             material,
             session_state=request.session_state or (shown_state(state.state) if state else None),
             summary=conversation.summary.text if conversation.summary else None,
-            history=history,
-            history_scores=history_scores,
+            history=brought.history,
+            history_scores=brought.scores,
         )
         made = self._model_request(request, material, conversation.session.workspace)
         return replace(made, contains_code=code, session_private=conversation.session.private)
