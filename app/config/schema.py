@@ -116,6 +116,9 @@ class ProviderEntry(Entry):
     location: LocationName | None = Field(
         None, description="Makes the provider more remote than its address, never less."
     )
+    concurrency: PositiveInt | None = Field(
+        None, description="Calls its server gets at once; left out, it queues by itself. People go before agents."
+    )
 
 
 class ModelEntry(Entry):
@@ -182,9 +185,18 @@ class Rule(Entry):
     max_output_tokens: PositiveInt | None = None
 
 
+class SummarySettings(Entry):
+    """Of the summary that is written within a request, as a last resort."""
+
+    max_wait_seconds: NonNegativeFloat = Field(
+        10, le=600, description="How long an answer waits for a model's summary; then sentences are picked without one."
+    )
+
+
 class RoutingFile(Entry):
     retry: Retry = Retry()
     timeouts: Timeouts = Timeouts()
+    summary: SummarySettings = SummarySettings()
     local_fallback: ModelId | None = Field(None, description="Used when the policy has emptied a route.")
     rules: tuple[Rule, ...]
 

@@ -76,6 +76,8 @@ class Material:
     tools: Sequence[Mapping[str, Any]] = field(default=())
     history_scores: Sequence[float | None] = ()
     """How much each message of `history` bears on the query (any scale, higher is more); None or absent: by age."""
+    summarised: int = 0
+    """How many of the oldest messages of `history` the `summary` stands for: leaving them out loses nothing."""
 
 
 class Kind(StrEnum):

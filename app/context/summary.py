@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from app.context.blocks import BlockOutcome, Kind, Material, Message, Outcome, Priority
+from app.context.blocks import BlockOutcome, ContextBlock, Kind, Material, Message, Outcome, Priority
 from app.context.builder import ContextBuilder, Prepared
 from app.context.conversation import SYSTEM_ROLES
 from app.context.extract import first_fitting, sentences_of
@@ -20,6 +20,8 @@ from app.context.trim import shorten_prose
 
 SUMMARY_TOKENS = 400
 """What the summariser is asked to stay under."""
+IN_THE_SUMMARY = "in the summary"
+"""The reason a receipt gives for a message that a summary stands for."""
 CARRIED_CHARACTERS = 1_200
 CARRIED_PER_KIND = 12
 SEARCHED_CHARACTERS = 200_000
@@ -70,12 +72,26 @@ class Verdict:
     reason: str
 
 
-async def plan_summary(prepared: Prepared, tokenizer: str) -> SummaryPlan | None:
-    """Everything older than the newest five messages; None where there is nothing to fold."""
-    older = sorted(
-        (b for b in prepared.blocks if b.kind is Kind.HISTORY and b.priority == Priority.TRIM_FIRST),
-        key=lambda block: block.position,
-    )
+def older_blocks(prepared: Prepared) -> list[ContextBlock]:
+    """The messages a summary may stand for, oldest first: older than the newest five, and not in the summary yet."""
+    material = prepared.material
+    covered = sum(message.get("role") not in SYSTEM_ROLES for message in material.history[: material.summarised])
+    found, seen = [], 0
+    for block in _earlier(prepared):
+        seen += len(block.turns[0])
+        if block.priority == Priority.TRIM_FIRST and seen > covered:
+            found.append(block)
+    return found
+
+
+def _earlier(prepared: Prepared) -> list[ContextBlock]:
+    """All messages before the query, oldest first."""
+    return sorted((b for b in prepared.blocks if b.kind is Kind.HISTORY), key=lambda block: block.position)
+
+
+async def plan_summary(prepared: Prepared, tokenizer: str, only: Collection[str] | None = None) -> SummaryPlan | None:
+    """The blocks of `older_blocks`, or those of them whose ids are in `only`; None where there is nothing to fold."""
+    older = [block for block in older_blocks(prepared) if only is None or block.id in only]
     if not older:
         return None
     sizes = await prepared.sizes(tokenizer)
@@ -142,36 +158,68 @@ def carry_over(texts: Iterable[str], summary: str) -> str:
 
 
 async def fold(builder: ContextBuilder, prepared: Prepared, plan: SummaryPlan, summary: str) -> Prepared:
-    """The same material with the planned messages gone and the summary in their place; listed as summarised."""
+    """The same material with the planned messages gone and the summary in their place; listed as summarised.
+
+    Every other message keeps its block's id, so that the receipt's ids are those of what was offered.
+    """
+    gone, kept_ids = _split(prepared, plan.block_ids)
     material = prepared.material
-    scores = [*material.history_scores, *([None] * len(material.history))]
-    kept, own_too = _without_oldest(material.history, len(plan.messages))
-    own, _ = _without_oldest(material.messages, own_too)
+    scores = [*material.history_scores, *([None] * (len(material.history) - len(material.history_scores)))]
+    history, seen = _without(material.history, gone, 0)
+    own, _ = _without(material.messages, gone, seen)
     folded = await builder.prepare(
         replace(
             material,
             summary=summary,
-            history=tuple(material.history[index] for index in kept),
-            history_scores=tuple(scores[index] for index in kept),
+            history=tuple(material.history[index] for index in history),
+            history_scores=tuple(scores[index] for index in history),
             messages=tuple(material.messages[index] for index in own),
         )
     )
+    names = {block.id: name for block, name in zip(_earlier(folded), kept_ids, strict=True)}
     done = tuple(
-        BlockOutcome(name, Kind.HISTORY.value, int(Priority.TRIM_FIRST), 0, Outcome.SUMMARISED, "in the summary")
+        BlockOutcome(name, Kind.HISTORY.value, int(Priority.TRIM_FIRST), 0, Outcome.SUMMARISED, IN_THE_SUMMARY)
         for name in plan.block_ids
     )
-    return replace(folded, settled=(*folded.settled, *done))
+    return replace(
+        folded,
+        blocks=tuple(replace(block, id=names.get(block.id, block.id)) for block in folded.blocks),
+        settled=(*_summarised_before(prepared), *folded.settled, *done),
+    )
 
 
-def _without_oldest(messages: Sequence[Message], count: int) -> tuple[list[int], int]:
-    """Indexes of what is left when the oldest `count` messages go (instructions stay), and how many more should go."""
+def _summarised_before(prepared: Prepared) -> tuple[BlockOutcome, ...]:
+    """What an earlier fold has put into the summary."""
+    return tuple(outcome for outcome in prepared.settled if outcome.outcome is Outcome.SUMMARISED)
+
+
+def _split(prepared: Prepared, ids: Collection[str]) -> tuple[set[int], list[str]]:
+    """Which messages before the query go (counted over history and messages without instructions), and the ids of the
+    blocks that stay."""
+    gone: set[int] = set()
+    kept: list[str] = []
+    at, wanted = 0, frozenset(ids)
+    for block in _earlier(prepared):
+        until = at + len(block.turns[0])
+        if block.id in wanted:
+            gone.update(range(at, until))
+        else:
+            kept.append(block.id)
+        at = until
+    return gone, kept
+
+
+def _without(messages: Sequence[Message], gone: Collection[int], seen: int) -> tuple[list[int], int]:
+    """Indexes of the messages that stay (instructions always do), and how many were counted up to the last."""
     kept: list[int] = []
     for index, message in enumerate(messages):
-        if count > 0 and message.get("role") not in SYSTEM_ROLES:
-            count -= 1
-        else:
+        if message.get("role") in SYSTEM_ROLES:
             kept.append(index)
-    return kept, count
+            continue
+        if seen not in gone:
+            kept.append(index)
+        seen += 1
+    return kept, seen
 
 
 def message_text(message: Message) -> str:

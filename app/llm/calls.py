@@ -106,3 +106,13 @@ class ModelRequest:
     session_private: bool = False
     warnings: tuple[str, ...] = ()
     """What the caller already knows went short (late retrieval, say); repeated in `done`."""
+    person_waits: bool = False
+    """True: somebody waits for this though an agent asks (a summary within a request). Without an agent somebody
+    always does."""
+    one_try: bool = False
+    """True: the first candidate is asked once; no retry, no other candidate. For what has a remedy of its own."""
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person waits: people are served before agents."""
+        return self.agent is None or self.person_waits
