@@ -243,7 +243,7 @@ class ChatBody(Body):
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
             stop=tuple(self.stop or ()),
-            response_format=self.response_format.model_dump(exclude_none=True) if self.response_format else None,
+            response_format=self._response_format(),
             tools=tuple(tool.model_dump(exclude_none=True) for tool in self.tools or ()),
             tool_choice=self._tool_choice(),
             metadata=self.metadata,
@@ -253,6 +253,11 @@ class ChatBody(Body):
         if self.messages is None:
             return ({"role": "user", "content": self.query},)
         return tuple(message.model_dump(exclude_none=True) for message in self.messages)
+
+    def _response_format(self) -> JsonObject | None:
+        """None for plain text, which every model writes: asking for it must not leave anybody out."""
+        shape = self.response_format
+        return None if shape is None or shape.type == "text" else shape.model_dump(exclude_none=True)
 
     def _tool_choice(self) -> str | JsonObject | None:
         choice = self.tool_choice

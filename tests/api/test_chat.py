@@ -255,6 +255,12 @@ async def test_a_wish_that_lacks_what_is_needed_is_left_out(lab: Laboratory) -> 
     assert any("ollama/blind" in reason and "tools" in reason for reason in events[0].data["reasons"])
 
 
+async def test_plain_text_is_a_format_every_model_has(lab: Laboratory) -> None:
+    events = await lab.chat(query="hi", model="ollama/blind", response_format={"type": "text"})
+    assert events[0].data["candidates"] == ["ollama/blind", "ollama/small"]
+    assert events[-1].data["model"] == "ollama/blind"
+
+
 # -- what it cost ------------------------------------------------------------------------------------------------
 
 
