@@ -48,9 +48,10 @@ def explanation_data(explanation: Explanation, include_messages: bool) -> Json:
         "warnings": list(explanation.warnings),
     }
     if include_messages:
-        # Those of the first candidate they can be fitted to: the one that would be asked.
-        fitted = (c.context.messages for c in explanation.candidates if c.context is not None)
-        data["messages"] = [dict(message) for message in next(fitted, ())]
+        # Those of the first candidate that is awake and can hold them: the one that would be asked.
+        fitted = [c for c in explanation.candidates if c.context is not None]
+        asked = next((c.context for c in sorted(fitted, key=lambda c: c.resting is not None)), None)
+        data["messages"] = [dict(message) for message in asked.messages] if asked else []
     return data
 
 

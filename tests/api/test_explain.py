@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.fakes.laboratory import RULES, WIRES, Laboratory, data_of, laboratory
-from tests.fakes.providers import Reply
+from tests.fakes.providers import Reply, Status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -132,6 +132,19 @@ async def test_the_messages_are_those_that_are_sent(lab: Laboratory, workspace: 
     await lab.chat(**body)
     assert found["messages"] == lab.sent["messages"]
     assert "messages" not in await lab.explain(**body)
+
+
+async def test_the_messages_are_not_those_for_a_model_that_rests(lab: Laboratory) -> None:
+    lab.provider.always(Status(500), model="tiny")
+    history = [{"role": "user", "content": f"{i}: " + "and then? " * 20} for i in range(30)]
+    body: dict[str, Any] = {"query": "hi", "workspace": "work", "model": "ollama/tiny", "context": {"history": history}}
+    for _ in range(3):
+        await lab.chat(**body)
+    found = await lab.explain(**body, include_messages=True)
+    events = await lab.chat(**body)
+    assert found["candidates"][0]["resting"]
+    assert events[-1].data["model"] == "ollama/small"
+    assert [m["content"] for m in found["messages"]] == [m["content"] for m in lab.sent["messages"]]
 
 
 @pytest.mark.parametrize("model", WIRES)
