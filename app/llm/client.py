@@ -18,6 +18,7 @@ from app.errors import EgressBlocked
 from app.llm import extractive
 from app.llm.calls import Chunk, ModelCall, ReasoningDelta, TextDelta, ToolCallDelta
 from app.llm.embedded import EmbeddedModels
+from app.llm.residence import Residence
 from app.llm.translate import Translator
 from app.llm.transport import Transport
 from app.llm.watchdog import Limits, Watchdog
@@ -46,6 +47,7 @@ class LLMClient:
         self._embedded = embedded
         self._secrets = secrets
         self._count = count
+        self._residence = Residence(transport)
 
     def stream(self, call: ModelCall, limits: Limits) -> AsyncGenerator[list[Chunk], None]:
         """Batches of chunks, one per network read; ends only after the provider's own end mark.
@@ -64,6 +66,8 @@ class LLMClient:
         try:
             async with AsyncExitStack() as stack:
                 call, key = await watchdog.wait(self._address(call))
+                if call.local_only and call.model.provider != "embedded":
+                    await watchdog.wait(self._residence.require_local(call.model, key))
                 request = self._translator.request(call, key)
                 local = call.local_only or call.model.location.is_local
                 posted = self._transport.post(request.url, request.headers, request.body, local=local)

@@ -199,14 +199,14 @@ async def _same(model: ServerModel) -> ServerModel:
 
 def _ollama_tag(tag: Mapping[str, Any]) -> ServerModel:
     name = str(tag["name"])
-    return ServerModel(name, remote_host=_remote_host(name, tag))
+    return ServerModel(name, remote_host=remote_host(name, tag))
 
 
-def _remote_host(name: str, entry: Mapping[str, Any]) -> str | None:
+def remote_host(name: str, entry: Mapping[str, Any]) -> str | None:
     """Where a model really runs, if not on the server asked. `remote_model` without a host, and Ollama's naming of its
     cloud models, count as well: better a local model too few than a prompt that left."""
     if host := entry.get("remote_host"):
-        return str(host)
+        return str(host)[:100]
     if entry.get("remote_model") or name.endswith(("-cloud", ":cloud")):
         return "ollama.com"
     return None
@@ -221,7 +221,7 @@ def _ollama_details(model: ServerModel, shown: Mapping[str, Any]) -> ServerModel
         model.name,
         _window(window),
         frozenset(map(str, capabilities)) if isinstance(capabilities, list) else None,
-        model.remote_host or _remote_host(model.name, shown),
+        model.remote_host or remote_host(model.name, shown),
     )
 
 

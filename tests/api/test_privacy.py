@@ -112,3 +112,28 @@ async def test_an_unknown_workspace_is_refused(lab: Lab) -> None:
     response = await lab.sidecar.http.post("/api/v1/chat", json={"query": "hi", "workspace": "wrok"})
     assert (response.status_code, response.json()["code"]) == (422, "unknown_workspace")
     assert lab.cloud.requests == lab.local.chats == []
+
+
+@pytest.mark.parametrize("model", ["ollama/copy", "hosted_vllm/copy", "anthropic/copy"])
+async def test_a_cloud_model_under_a_local_name_is_not_sent_a_prompt(tmp_path: Path, model: str) -> None:
+    """`ollama cp gpt-oss:120b-cloud copy`, done after the sidecar has asked the server what it has."""
+    path = "/v1" if model.startswith("hosted_vllm") else ""
+    async with FakeProvider(models={"copy": 8192}) as server:
+        entry = {"id": model, "api_base": server.url + path, "context_window": 8192}
+        rule = {"name": "all", "conditions": {}, "model": model, "fallback": "builtin/extractive"}
+        async with running_sidecar(tmp_path, models=[entry], rules=[rule]) as sidecar:
+            server.passed_on["copy"] = "https://ollama.com:443"
+            events = await sidecar.chat(query="a private question", workspace="work")
+            assert events[-1].data["model"] == "builtin/extractive"
+            assert [e.data["code"] for e in events if e.name == "attempt"] == ["egress_blocked"]
+            assert server.chats == []
+            await sidecar.chat(query="a public question", workspace="open")
+            assert len(server.chats) == 1, "the control: a public workspace may use it"
+
+
+async def test_a_local_server_is_asked_where_it_runs_a_model_once_in_a_while(lab: Lab) -> None:
+    for _ in range(3):
+        await lab.sidecar.chat(query="hi", workspace="work")
+    asked = [r for r in lab.local.requests if r.path == "/api/show"]
+    assert len(lab.local.chats) == 3
+    assert len(asked) <= 2, "once at the start, once for the private requests"

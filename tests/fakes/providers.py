@@ -92,12 +92,14 @@ class FakeProvider:
     """See the module's docstring. `models`: what the server lists, with the context window of each.
 
     `key`: every request must show it as its wire does, else the wire's own 401; None: no key is asked for.
+    `passed_on`: models the Ollama protocol says are run by another host, and by which.
     `only_listed`: a model that is not listed gets the wire's own 404. `host`, `port`: where to listen; 0: any port.
     """
 
     models: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_MODELS))
     key: str | None = None
     only_listed: bool = False
+    passed_on: dict[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = 0
     requests: list[Recorded] = field(default_factory=list)
@@ -197,7 +199,10 @@ class FakeProvider:
         if window is None:
             return web.Response(status=404, body=wires.OLLAMA.error(404, model=record.model))
         info = {"general.architecture": "llama", "llama.context_length": window}
-        return web.json_response({"model_info": info, "capabilities": ["completion", "tools"], "parameters": ""})
+        shown = {"model_info": info, "capabilities": ["completion", "tools"], "parameters": ""}
+        if host := self.passed_on.get(record.model):
+            shown |= {"remote_host": host, "remote_model": f"{record.model}-original"}
+        return web.json_response(shown)
 
     async def _openai_models(self, request: web.Request) -> web.Response:
         await self._record(request)
