@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import orjson
-from sqlalchemy import Connection, Row, ScalarSelect, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from app.chat.records import (
@@ -68,7 +68,7 @@ def add_messages(
     connection: Connection, session_id: str, messages: Sequence[NewMessage], now: datetime, *, private: bool
 ) -> int:
     """Append; the first one's `seq`. Raises `NotFound`."""
-    found = connection.execute(select(_S.title, _S.private, _count(_S.id)).where(_S.id == session_id)).one_or_none()
+    found = connection.execute(select(_S.title, _S.private, _message_count()).where(_S.id == session_id)).one_or_none()
     if found is None:
         raise no_session(session_id)
     title, was_private, count = found
@@ -214,14 +214,14 @@ def load(connection: Connection, session_id: str) -> LoadedRows:
     )
 
 
-def _count(session_id: Any) -> ScalarSelect[Any]:
-    """How many messages: `seq` has no gaps, so its maximum tells, in one step of the primary key."""
-    newest = select(func.max(_M.seq)).where(_M.session_id == session_id)
-    return select(func.coalesce(newest.scalar_subquery(), -1) + 1).scalar_subquery()
+def _message_count() -> ColumnElement[int]:
+    """Of the enclosing query's session: `seq` has no gaps, so its maximum tells, in one step of the primary key."""
+    newest = select(func.max(_M.seq)).where(_M.session_id == _S.id).correlate(sessions)
+    return func.coalesce(newest.scalar_subquery(), -1) + 1
 
 
 def _session_columns() -> Any:
-    return select(sessions, _count(_S.id).label("message_count"))
+    return select(sessions, _message_count().label("message_count"))
 
 
 def _message_columns(session_id: str) -> Any:
