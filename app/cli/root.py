@@ -12,7 +12,10 @@ from app.cli.common import EXIT_CODES, CliError, ExitCode
 from app.errors import SidecarError
 
 PROGRAM = "llm-sidecar"
-COMMANDS = ("serve", "chat", "explain", "models", "usage", "config", "secrets", "token", "doctor", "openapi")
+COMMANDS = (
+    *("serve", "chat", "explain", "sessions", "models", "usage"),
+    *("config", "secrets", "token", "doctor", "openapi"),
+)
 """In the order the help lists them; `app.cli.<name>` has a `register(app)`."""
 
 
