@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from app.errors import EgressBlocked
+from app.routing.locality import in_private_range
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -108,9 +109,9 @@ def check_address(policy: EgressPolicy, ip: str | IPAddress, host: str) -> None:
         return
     if not policy.trusts(host):
         raise EgressBlocked(f"{_shown(host)} ({address}) is not on this machine and this request may not leave it")
-    if address.is_global:
+    if not in_private_range(address):
         raise EgressBlocked(
-            f"the trusted host {_shown(host)} resolves to {address}, which is on the internet; "
+            f"the trusted host {_shown(host)} resolves to {address}, which is on the internet or nobody's own; "
             "list the address itself under trusted_hosts if that is meant"
         )
 

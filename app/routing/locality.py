@@ -36,6 +36,11 @@ IN_PROCESS_PROVIDERS = frozenset({"builtin", "embedded"})
 _DISTANCE = {location: distance for distance, location in enumerate(Location)}
 _LOOPBACK_V4 = ipaddress.IPv4Network("127.0.0.0/8")
 _LOOPBACK_V6 = ipaddress.IPv6Address("::1")
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
+)
+"""RFC 1918, RFC 6598 (overlay networks such as Tailscale's), RFC 4193, and what mDNS finds on the link."""
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?", re.ASCII)
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)
 
@@ -82,7 +87,7 @@ def runs_elsewhere(name: str) -> bool:
 
     Asked of every local endpoint, since an Ollama server also answers under OpenAI's protocol.
     """
-    return any(part == "cloud" or part.endswith("-cloud") for part in name.lower().split(":"))
+    return any(part == "cloud" or part.endswith("-cloud") for part in re.split("[:@]", name.lower()))
 
 
 def locate_url(
@@ -145,6 +150,16 @@ def is_loopback(ip: IPAddress | None) -> bool:
     return ip == _LOOPBACK_V6
 
 
+def in_private_range(ip: IPAddress) -> bool:
+    """True where the address is one of a home's or a company's own network, or of this machine.
+
+    Listed rather than asked of `ipaddress`: what counts as global there differs between Pythons, and IPv4-mapped,
+    6to4, Teredo and NAT64 addresses lead to the internet whatever range they are in. Nor is 169.254.0.0/16, where
+    metadata services live, anybody's own machine.
+    """
+    return is_loopback(ip) or any(ip.version == network.version and ip in network for network in _PRIVATE)
+
+
 def _locate_ip(ip: IPAddress, trusted: Collection[str]) -> tuple[Location, str]:
     if is_loopback(ip):
         return Location.LOOPBACK, f"{ip} is this machine"
@@ -160,8 +175,11 @@ def _locate_name(host: str, trusted: Collection[str], addresses: Sequence[str]) 
     if found and all(map(is_loopback, found)):
         return Location.LOOPBACK, f"{host} is this machine, by its hosts file"
     if host in trusted:
-        strangers = [ip for ip in found if ip is not None and ip.is_global and str(ip) not in trusted]
+        strangers = [ip for ip in found if ip is not None and not in_private_range(ip) and str(ip) not in trusted]
         if strangers:
-            return Location.CLOUD, f"{host} is listed in trusted_hosts but leads to {strangers[0]}, on the internet"
+            return (
+                Location.CLOUD,
+                f"{host} is listed in trusted_hosts but leads to {strangers[0]}, which is not in a private range",
+            )
         return Location.TRUSTED, f"{host} is listed in trusted_hosts"
     return Location.CLOUD, f"{host} is neither this machine nor listed in trusted_hosts"

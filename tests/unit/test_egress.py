@@ -109,11 +109,19 @@ def test_trusted_names_and_addresses() -> None:
         check_address(policy, "10.0.0.8", "10.0.0.8")
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "::ffff:192.168.1.1", "64:ff9b::808:808",
+        "64:ff9b:1::808:808", "2002:808:808::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "::8.8.8.8", "169.254.169.254",
+        "198.18.0.1", "240.0.0.1", "192.0.0.8",
+    ],
+)  # fmt: skip
 def test_a_trusted_name_must_not_lead_to_the_internet(address: str) -> None:
     with pytest.raises(EgressBlocked, match="on the internet"):
         check_address(EgressPolicy.local_only(["gpu-box"]), address, "gpu-box")
-    check_address(EgressPolicy.local_only([address]), address, address)  # unless the address itself is listed
+    listed = str(ipaddress.ip_address(address))
+    check_address(EgressPolicy.local_only([listed]), address, listed)  # unless the address itself is listed
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "nonsense"])

@@ -99,6 +99,11 @@ def test_a_trusted_name_on_the_internet_is_cloud_unless_its_address_is_listed() 
     assert locate_url("http://box.lan", ["box.lan"])[0] is Location.TRUSTED
 
 
+@pytest.mark.parametrize("address", ["::ffff:8.8.8.8", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "169.254.169.254"])
+def test_a_trusted_name_in_the_hosts_file_leads_to_a_private_range_or_is_cloud(address: str) -> None:
+    assert locate_url("http://box.lan", ["box.lan"], {"box.lan": (address,)})[0] is Location.CLOUD
+
+
 @pytest.mark.parametrize(
     ("provider", "name", "api_base", "expected"),
     [
@@ -112,6 +117,7 @@ def test_a_trusted_name_on_the_internet_is_cloud_unless_its_address_is_listed() 
         ("ollama", "gpt-oss:120b-cloud", "http://127.0.0.1:11434", Location.CLOUD),
         ("ollama", "GPT-OSS:120b-Cloud", "http://127.0.0.1:11434", Location.CLOUD),
         ("ollama", "glm-4.6:cloud", "http://127.0.0.1:11434", Location.CLOUD),
+        ("ollama", "gpt-oss:120b-cloud@sha256:00", "http://127.0.0.1:11434", Location.CLOUD),
         ("ollama", "some-cloud", "http://127.0.0.1:11434", Location.CLOUD),
         ("ollama", "cloudy:7b", "http://127.0.0.1:11434", Location.LOOPBACK),
         ("openai", "gpt-oss:120b-cloud", "http://127.0.0.1:11434/v1", Location.CLOUD),
