@@ -17,6 +17,7 @@ from app.config.secrets import Secrets, key_env_name
 from app.errors import EgressBlocked
 from app.llm import extractive
 from app.llm.calls import Chunk, ModelCall, ReasoningDelta, TextDelta, ToolCallDelta
+from app.llm.egress import EgressPolicy, applying
 from app.llm.embedded import EmbeddedModels
 from app.llm.residence import Residence
 from app.llm.translate import Translator
@@ -26,6 +27,8 @@ from app.routing.spec import ModelSpec
 
 CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta)
 """What the person gets to see: the first of these is the commit point."""
+_NOBODY = EgressPolicy.local_only()
+"""Translating asks nobody, whoever the call is for: what a provider's class tries to reach is refused by the hook."""
 
 
 class LLMClient:
@@ -68,14 +71,15 @@ class LLMClient:
                 call, key = await watchdog.wait(self._address(call))
                 if call.local_only and call.model.provider != "embedded":
                     await watchdog.wait(self._residence.require_local(call.model, key))
-                request = self._translator.request(call, key)
+                with applying(_NOBODY):
+                    request = self._translator.request(call, key)
+                    parser = self._translator.parser(call)
                 local = call.local_only or call.model.location.is_local
                 posted = self._transport.post(request.url, request.headers, request.body, local=local)
                 response = await watchdog.wait(stack.enter_async_context(posted))
                 if response.status != 200:
                     body = await watchdog.wait(response.read())
                     raise self._translator.error(call, response.status, response.headers, body)
-                parser = self._translator.parser(call)
                 reads = await stack.enter_async_context(aclosing(response.chunks()))
                 while (data := await watchdog.wait(anext(reads, None))) is not None:
                     if batch := parser.feed(data):
