@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ NO_KEY = "sk-none"
 """Shown to a server that wants to see a key and does not care which."""
 TAKE_IMAGE_URLS = frozenset({"openai", "anthropic", "openrouter", "xai", "groq", "mistral", "hosted_vllm"})
 """Wires whose servers fetch an image by its https address; for the others litellm would, and may not."""
+_FETCHED = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]{2}|(?:https?|ftp|file|gs|s3):")
+"""The beginning of what somebody would fetch. A `data:` URL and a file's id at its provider have no such beginning."""
 OURS = frozenset(
     {
         "api_base", "api_key", "api_version", "base_url", "custom_llm_provider", "extra_body", "extra_headers",
@@ -102,15 +105,16 @@ def _addresses(part: object) -> Iterator[str]:
 
 
 def _refuse_address(call: ModelCall, address: str) -> None:
-    scheme = address[:8].lower()
-    if not scheme.startswith(("http:", "https:", "ftp:", "file:", "gs:", "s3:")):
+    # Readers of addresses skip what stands in front, and line breaks and tabs anywhere.
+    start = "".join(c for c in address[:256] if c > " ")[:64].lower()
+    if not _FETCHED.match(start):
         return
     if call.local_only:
         raise Unsupported(
             "an image given by its address would have to be fetched, and this request may not leave the "
             "machine; send it as a data: URL"
         )
-    if not (scheme.startswith("https:") and call.model.wire in TAKE_IMAGE_URLS):
+    if not (start.startswith("https:") and call.model.wire in TAKE_IMAGE_URLS):
         raise Unsupported(f"{call.model.id} takes no image by its address; send it as a data: URL")
 
 

@@ -300,7 +300,11 @@ def test_providers_that_cannot_be_asked_this_way_say_so(translator: Translator, 
 
 
 @pytest.mark.parametrize("wire", GREAT)
-@pytest.mark.parametrize("address", ["http://x.example/a.png", "https://x.example/a.png", "HTTPS://x.example/a"])
+@pytest.mark.parametrize(
+    "address",
+     ["http://x.example/a.png", "https://x.example/a.png", "HTTPS://x.example/a", " https://x.example/a",
+     "\nht\ttps://x.example/a", "ws://x.example/a", "http:\\\\x.example", "file:/etc/passwd"],
+)  # fmt: skip
 def test_a_private_request_fetches_no_image(translator: Translator, wire: str, address: str) -> None:
     for part in ({"type": "image_url", "image_url": {"url": address}}, {"type": "image_url", "image_url": address}):
         messages = ({"role": "user", "content": [{"type": "text", "text": "what?"}, part]},)
