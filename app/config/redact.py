@@ -18,7 +18,7 @@ _KEY_SHAPES = re.compile(
     | \bAIza[A-Za-z0-9_-]{20,}                      # Google
     | \b(?:gsk|xai|hf|nvapi|pplx|ghp|gho|ghs|ghu|github_pat)[_-][A-Za-z0-9_-]{16,}
     | \bAKIA[A-Z0-9]{16}\b                          # AWS
-    | \beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*   # a JSON web token
+    | (?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*   # a JSON web token
     """,
     re.VERBOSE,
 )
