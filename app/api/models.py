@@ -10,6 +10,7 @@ from starlette.requests import Request
 from app.api.deps import DirectRoute, api_of, json_response
 from app.api.results import ModelList
 from app.api.wire import Json
+from app.config.redact import redact_patterns
 from app.routing.catalog import ModelSpec
 from app.routing.spec import Price, Sourced
 
@@ -30,7 +31,8 @@ def model_data(spec: ModelSpec) -> Json:
         "provider": spec.provider,
         "location": spec.location.value,
         "location_reason": spec.endpoint.reason,
-        "api_base": spec.endpoint.api_base,
+        # One from the environment may hold a user's password or a key in its query; the configuration's cannot.
+        "api_base": None if spec.endpoint.api_base is None else redact_patterns(spec.endpoint.api_base),
         "available": spec.available,
         "context_window": _sourced(spec.context_window, spec.context_window.value),
         "max_output_tokens": _sourced(spec.max_output_tokens, spec.max_output_tokens.value),

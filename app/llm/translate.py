@@ -51,6 +51,7 @@ SIGN_OR_LOG_IN = (
     "bedrock", "sagemaker", "vertex_ai", "watsonx", "oci", "gigachat", "github_copilot", "chatgpt", "sap", "gdc",
     "snowflake", "databricks",
 )  # fmt: skip
+REMEMBERED = 512
 KEEP_ALIVE = "5m"
 """How long Ollama keeps a model loaded after its answer; `params: {keep_alive: …}` says otherwise."""
 
@@ -302,6 +303,8 @@ class Translator:
         key = (call.model.wire, call.model.name)
         provider = self._providers.get(key)
         if provider is None:
+            if len(self._providers) >= REMEMBERED:  # ids come with requests too
+                self._providers.clear()
             provider = self._providers[key] = self._find_provider(*key)
         return provider
 
