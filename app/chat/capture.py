@@ -109,6 +109,7 @@ class SessionCapture:
             temperature=0.0,
             response_format=_FORMAT,
             agent="session_capture",
+            person_waits=True,
             session_id=session.id,
             session_private=session.private,
         )

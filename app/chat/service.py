@@ -172,11 +172,12 @@ class ChatService:
             query = "\n".join(message_text(message) for message in request.messages if message.get("role") == "user")
             scores = (await self._sessions.scores(conversation, query))[: len(messages)]
         brought = offered(messages, scores)
-        state = conversation.state
+        state, summary = conversation.state, conversation.summary
         material = replace(
             material,
             session_state=request.session_state or (shown_state(state.state) if state else None),
-            summary=conversation.summary.text if conversation.summary else None,
+            summary=summary.text if summary else None,
+            summarised=brought.up_to(summary.to_seq) if summary else 0,
             history=brought.history,
             history_scores=brought.scores,
         )
