@@ -94,6 +94,7 @@ class Attempt:
         self.number = number
         self.id = uuid.uuid4().hex
         self.meter = Meter(desk.clock.monotonic())
+        self._asked = False
         desk.ledger.begin(self._start())
 
     @property
@@ -103,6 +104,7 @@ class Attempt:
 
     async def content(self, limits: Limits) -> AsyncGenerator[list[Content], None]:
         """Batches of what the caller should see. Raises `AttemptError`."""
+        self._asked = True
         meter, monotonic = self.meter, self._desk.clock.monotonic
         async with aclosing(self._desk.client.stream(self._call(), limits)) as batches:
             async for batch in batches:
@@ -219,7 +221,8 @@ class Attempt:
         if usage.input_tokens is not None:
             prompt = usage.input_tokens
         else:
-            billed = error is None or self.committed or isinstance(error, WORK_WAS_DONE)
+            # Whoever left while the call waited for its slot has used nothing.
+            billed = self._asked and (error is None or self.committed or isinstance(error, WORK_WAS_DONE))
             prompt = self.window.input_tokens if billed else 0
         counts = TokenCounts(
             input_tokens=prompt,

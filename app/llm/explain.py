@@ -10,6 +10,7 @@ from app.llm.breaker import BreakerBoard
 from app.llm.events import CandidateEstimate, Explanation
 from app.llm.fitting import Fitter
 from app.llm.plan import Plan
+from app.llm.summarizing import would_summarise
 from app.routing.catalog import ModelSpec
 from app.routing.route import Candidate
 from app.usage.pricing import estimate, to_usd
@@ -31,7 +32,7 @@ async def explain_plan(plan: Plan, fitter: Fitter, breakers: BreakerBoard) -> Ex
 async def _estimate(plan: Plan, candidate: Candidate, fitter: Fitter, breakers: BreakerBoard) -> CandidateEstimate:
     model, window, problem = candidate.model, None, None
     try:
-        fitted = await fitter.fit(plan, model)
+        fitted = would_summarise(plan, await fitter.fit(plan, model))
         model, window = fitted.model, fitted.window
     except ContextTooLarge as error:
         problem = error.detail

@@ -1,11 +1,14 @@
-"""A candidate and the window built for it: truncate, or upgrade to a larger permitted model where that loses much."""
+"""A candidate and the window built for it: truncate (strategy 1), or upgrade to a larger permitted model where that
+loses much (strategy 2); and which older messages a summary could stand for where both have left some out (strategy 3).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from app.context.blocks import ContextWindow
-from app.context.builder import ContextBuilder
+from app.context.blocks import BlockOutcome, ContextWindow, Kind, Outcome, Priority
+from app.context.builder import ContextBuilder, Prepared
+from app.context.summary import IN_THE_SUMMARY, SUMMARY_TOKENS, SummaryPlan, older_blocks, plan_summary
 from app.context.upgrade import UpgradeOption, choose_upgrade
 from app.errors import ContextTooLarge
 from app.llm.calibrating import Calibrator
@@ -13,13 +16,21 @@ from app.llm.plan import Plan
 from app.routing.route import Origin
 from app.routing.spec import ModelSpec
 
+SMALLEST_LOSS = SUMMARY_TOKENS
+"""Older messages of fewer tokens are left out without a summary: it would take as much room as they do."""
+SUMMARY_ROOM = 2 * SUMMARY_TOKENS
+"""Tokens a summary takes with the facts carried into it: what it pushes out must be in it, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A model and the window built for it."""
+    """A model and the window built for it out of `prepared`."""
 
     model: ModelSpec
     window: ContextWindow
+    prepared: Prepared
+    lost: SummaryPlan | None = None
+    """Older messages that were left out and are worth a summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +40,50 @@ class Fitter:
     builder: ContextBuilder
     calibrator: Calibrator
 
-    async def fit(self, plan: Plan, model: ModelSpec, shrink: float = 1.0) -> Fitted:
+    async def fit(self, plan: Plan, model: ModelSpec) -> Fitted:
         """`model` with its window, or a larger permitted model where content of priority 2 would be lost.
 
-        `shrink` below 1 is for a provider that called the prompt too long: it is no reason for an upgrade. Raises
-        `ContextTooLarge` where not even what may never be trimmed fits, neither here nor in any upgrade.
+        A request for a summary is only truncated. Raises `ContextTooLarge` where not even what may never be trimmed
+        fits, neither here nor in any upgrade.
         """
         problem: ContextTooLarge | None = None
         window: ContextWindow | None = None
         try:
-            window = await self._window(plan, model, shrink)
-            if shrink < 1.0 or not window.loses_priority_2:
-                return Fitted(model, window)
+            window = await self._window(plan, plan.prepared, model)
+            if plan.only_truncates:
+                return Fitted(model, window, plan.prepared)
+            if not window.loses_priority_2:
+                return await self._with_loss(plan, Fitted(model, window, plan.prepared))
         except ContextTooLarge as error:
-            problem = error
-            if shrink < 1.0:
+            if plan.only_truncates:
                 raise
+            problem = error
         upgraded, notes = await self._upgrade(plan, model, window)
         if upgraded is not None:
-            return upgraded
+            return await self._with_loss(plan, upgraded)
         if window is None:
             assert problem is not None
             raise problem
-        return Fitted(model, replace(window, notes=(*window.notes, *notes)))
+        window = replace(window, notes=(*window.notes, *notes))
+        return await self._with_loss(plan, Fitted(model, window, plan.prepared))
 
-    async def _window(self, plan: Plan, model: ModelSpec, shrink: float = 1.0) -> ContextWindow:
-        return await self.builder.fit(
-            plan.prepared,
+    async def smaller(self, plan: Plan, fitted: Fitted, shrink: float) -> Fitted:
+        """The same material in `shrink` of the room, after the provider called the prompt too long: no upgrade and no
+        summary, which would be another model's help. Raises `ContextTooLarge`."""
+        window = await self._window(plan, fitted.prepared, fitted.model, shrink)
+        old = fitted.window
+        return replace(fitted, window=replace(window, upgraded_from=old.upgraded_from, notes=old.notes), lost=None)
+
+    async def again(self, plan: Plan, fitted: Fitted, prepared: Prepared) -> Fitted:
+        """Fit `prepared`, in which a summary stands for some of the messages, to the same model."""
+        window = await self._window(plan, prepared, fitted.model)
+        old = fitted.window
+        window = replace(window, upgraded_from=old.upgraded_from, notes=old.notes)
+        return await self._with_loss(plan, Fitted(fitted.model, window, prepared))
+
+    async def _window(self, plan: Plan, prepared: Prepared, model: ModelSpec, shrink: float = 1.0) -> ContextWindow:
+        window = await self.builder.fit(
+            prepared,
             model_id=model.id,
             window=model.context_window.value,
             max_output_tokens=model.max_output_tokens.value,
@@ -64,6 +92,27 @@ class Fitter:
             factor=self.calibrator.factor(model.id),
             shrink=shrink,
         )
+        return _with_covered(prepared, window) if prepared.material.summarised else window
+
+    async def _with_loss(self, plan: Plan, fitted: Fitted) -> Fitted:
+        """With the older messages that were left out, where they are worth a summary and there is room for one.
+
+        What the summary itself would push out is planned into it: the window is fitted once more without that room.
+        """
+        if not any(_is_lost(block) for block in fitted.window.blocks):
+            return fitted
+        prepared, model = fitted.prepared, fitted.model
+        lost = {block.id for block in older_blocks(prepared)} & {b.id for b in fitted.window.blocks if _is_lost(b)}
+        planned = await plan_summary(prepared, model.tokenizer, lost)
+        if planned is None or planned.tokens < SMALLEST_LOSS:
+            return fitted
+        room = fitted.window.window - fitted.window.reserved_output
+        try:
+            tighter = await self._window(plan, prepared, model, max(0.0, 1 - SUMMARY_ROOM / room))
+        except ContextTooLarge:
+            return fitted  # what may never be trimmed leaves no room for a summary
+        lost |= {block.id for block in tighter.blocks if _is_lost(block)}
+        return replace(fitted, lost=await plan_summary(prepared, model.tokenizer, lost))
 
     async def _upgrade(
         self, plan: Plan, model: ModelSpec, window: ContextWindow | None
@@ -77,11 +126,11 @@ class Fitter:
             return None, notes
         chosen = larger[choice.option.model_id]
         try:
-            fitted = await self._window(plan, chosen)
+            fitted = await self._window(plan, plan.prepared, chosen)
         except ContextTooLarge as error:
             return None, (*notes, f"not upgraded to {chosen.id}: {error.detail}")
         notes = (*fitted.notes, *notes)
-        return Fitted(chosen, replace(fitted, upgraded_from=model.id, notes=notes)), notes
+        return Fitted(chosen, replace(fitted, upgraded_from=model.id, notes=notes), plan.prepared), notes
 
     def _option(self, model: ModelSpec) -> UpgradeOption:
         return UpgradeOption(
@@ -96,3 +145,23 @@ class Fitter:
 
 def _denied(plan: Plan) -> tuple[str, ...]:
     return tuple(f"not upgraded to {r.model}: {r.reason}" for r in plan.route.removed if r.origin is Origin.UPGRADE)
+
+
+def _is_lost(block: BlockOutcome) -> bool:
+    return block.outcome is Outcome.DROPPED and block.kind == Kind.HISTORY and block.priority == Priority.TRIM_FIRST
+
+
+def _with_covered(prepared: Prepared, window: ContextWindow) -> ContextWindow:
+    """Messages that were left out count as summarised where the summary that covers them is in the window."""
+    if not any(b.kind == Kind.SUMMARY and b.outcome is not Outcome.DROPPED for b in window.blocks):
+        return window
+    open_ids = {block.id for block in older_blocks(prepared)}
+    return replace(
+        window,
+        blocks=tuple(
+            replace(block, outcome=Outcome.SUMMARISED, reason=IN_THE_SUMMARY)
+            if _is_lost(block) and block.id not in open_ids
+            else block
+            for block in window.blocks
+        ),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,9 @@ from app.routing.rules import RuleSet
 
 COUNTING_TOKENIZER = "gpt-4"
 """The rules' `input_tokens` is counted before any model is chosen, so by one tokenizer for all: cl100k_base."""
+
+SUMMARIZER = "summarizer"
+"""The agent that asks for summaries, here and after an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ class Plan:
     prepared: Prepared
     facts: RoutingFacts
     route: Route
+
+    @property
+    def only_truncates(self) -> bool:
+        """A request for a summary is what other requests wait for: it neither upgrades nor has summaries written."""
+        return self.request.agent == SUMMARIZER
 
     @property
     def wanted_output(self) -> int | None:
@@ -116,4 +124,6 @@ async def make_plan(
         timeouts=config.routing.timeouts,
         all_verdicts=all_verdicts,
     )
+    if request.one_try:
+        route = replace(route, candidates=route.candidates[:1])
     return Plan(request, policy, prepared, facts, route)

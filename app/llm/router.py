@@ -1,10 +1,10 @@
 """ModelRouter: the one door to a model.
 
-stream ── make_plan ── first window that fits ──> [RouteChosen, ContextBuilt]
+stream ── make_plan ── first window that fits ──> [RouteChosen] ── older messages lost? summarise ── [ContextBuilt]
                                                       │
              ┌────────────────────────────────────────┤
              ▼                                        │
-        one attempt ── content ──> [TextDelta, ...] ──> Done
+  slot ── one attempt ── content ──> [TextDelta, ...] ──> Done
              │ AttemptError before any content          AttemptError after content ──> Failed
              ▼
         RetryPolicy.decide ── Retry: wait ────────────┘
@@ -33,6 +33,7 @@ from app.errors import (
     ContextTooLarge,
     FailureKind,
     StreamInterrupted,
+    Unreachable,
 )
 from app.llm.attempt import Attempt, Desk
 from app.llm.breaker import BreakerBoard, counts
@@ -40,16 +41,15 @@ from app.llm.calls import ModelRequest, TextDelta, ToolCallDelta
 from app.llm.events import AttemptFailed, AttemptReport, ContextBuilt, Done, Event, Explanation, Failed, RouteChosen
 from app.llm.explain import explain_plan
 from app.llm.fitting import Fitted, Fitter
+from app.llm.overflow import REBUILDS, next_shrink
 from app.llm.plan import Plan, Policy, make_plan
 from app.llm.retry import AttemptState, NextModel, Retry, RetryPolicy
+from app.llm.slots import Hold, Slots, place_of
+from app.llm.summarizing import Summariser
 from app.llm.watchdog import Limits
 from app.routing.route import Candidate
 
 Outcome: TypeAlias = Literal["retrying", "falling_back"]
-
-OVERFLOW_REBUILDS = 2
-OVERFLOW_SHRINK = 0.8
-"""A provider that calls the prompt too long gets it again, twice at most, each time in four fifths of the room."""
 
 
 @dataclass(slots=True)
@@ -63,22 +63,26 @@ class Progress:
     fitted: Fitted
     """The one asked now, with its window."""
     shrink: float = 1.0
+    rebuilds: int = 0
+    """How often its window was made smaller because the provider called the prompt too long."""
     tries: int = 0
     """How often `fitted` was asked."""
     attempts: list[AttemptReport] = field(default_factory=list)
     delivered: int = 0
     """Characters of the answer that went out."""
+    warnings: tuple[str, ...] = ()
 
     def next(self, fitted: Fitted) -> None:
-        self.fitted, self.tries, self.shrink = fitted, 0, 1.0
+        self.fitted, self.tries, self.shrink, self.rebuilds = fitted, 0, 1.0, 0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What follows a failed attempt: events to tell, a pause, or the end."""
+    """What follows a failed attempt: events to tell, a pause, another window, or the end."""
 
     events: list[Event]
     wait_seconds: float = 0.0
+    refitted: bool = False
     final: bool = False
 
 
@@ -102,7 +106,9 @@ class ModelRouter:
         self._fitter = fitter
         self._desk = desk
         self._clock = desk.clock
+        self._summariser = Summariser(fitter, desk.counter)
         self.breakers = breakers
+        self.slots = Slots()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Event], None]:
         """Batches of events. Raises `RequestError` before the first one, and nothing after it."""
@@ -110,7 +116,12 @@ class ModelRouter:
         plan = await make_plan(request, self._policy(), self._fitter.builder, self._clock.now())
         progress, skipped = await self._first_fit(plan, started)
         route = replace(plan.route, reasons=(*plan.route.reasons, *skipped)) if skipped else plan.route
-        yield [RouteChosen(request.request_id, route), ContextBuilt(progress.fitted.window)]
+        if progress.fitted.lost is None:
+            yield [RouteChosen(request.request_id, route), ContextBuilt(progress.fitted.window)]
+        else:
+            # The route goes out before any model is called, the summariser included.
+            yield [RouteChosen(request.request_id, route)]
+            yield [await self._built(progress)]
         async with aclosing(self._answer(progress)) as batches:
             async for batch in batches:
                 yield batch
@@ -156,6 +167,20 @@ class ModelRouter:
             return Progress(plan, started, waiting, fitted), skipped
         raise refusal or ContextTooLarge("no candidate's window holds the request")
 
+    async def _built(self, progress: Progress) -> ContextBuilt:
+        """The window that is sent next, with a summary where one is worth it. No slot is held meanwhile."""
+        plan, fitted = progress.plan, progress.fitted
+        if fitted.lost is not None:
+            model = plan.route.summarizer
+            resting = None if model is None else self.breakers.resting(model.id)
+            summarised = await self._summariser.fold(plan, fitted, self._ask, resting)
+            progress.fitted = summarised.fitted
+            progress.warnings = (*progress.warnings, *summarised.warnings)
+        return ContextBuilt(progress.fitted.window)
+
+    async def _ask(self, request: ModelRequest) -> str:
+        return (await self.complete(request)).text
+
     async def _answer(self, progress: Progress) -> AsyncGenerator[list[Event], None]:
         while True:
             attempt = Attempt(self._desk, progress.plan, progress.fitted, len(progress.attempts) + 1)
@@ -163,11 +188,13 @@ class ModelRouter:
             self.breakers.starts(attempt.model.id)
             failure: AttemptError | None = None
             try:
-                async with aclosing(attempt.content(self._limits(progress))) as batches:
+                async with self._slot(progress), aclosing(attempt.content(self._limits(progress))) as batches:
                     async for batch in batches:
                         yield list(batch)
             except AttemptError as error:
                 failure = error
+            except TimeoutError:
+                failure = Unreachable(f"{attempt.model.id} was busy with others until the time was used up")
             except BaseException:
                 self.breakers.abandoned(attempt.model.id)
                 attempt.abandon()
@@ -186,6 +213,15 @@ class ModelRouter:
                 yield step.events
                 if step.wait_seconds:
                     await self._clock.sleep(step.wait_seconds)
+            if step.refitted:
+                yield [await self._built(progress)]
+
+    def _slot(self, progress: Progress) -> Hold:
+        """The place at its server that the next call takes: for that call alone, and never over a pause."""
+        plan = progress.plan
+        place = place_of(progress.fitted.model, plan.policy.config.models.providers)
+        left = plan.route.total_seconds - self._elapsed(progress)
+        return self.slots.hold(place, interactive=plan.request.interactive, within=left)
 
     def _limits(self, progress: Progress) -> Limits:
         route = progress.plan.route
@@ -211,7 +247,7 @@ class ModelRouter:
             latency_ms=round(self._elapsed(progress) * 1000),
             time_to_first_token_ms=None if first is None else round((first - progress.started) * 1000),
             attempt_count=attempt.number,
-            warnings=(*progress.plan.request.warnings, *attempt.warnings(end)),
+            warnings=(*progress.plan.request.warnings, *progress.warnings, *attempt.warnings(end)),
             ledger=where,
             attempts=(*progress.attempts, attempt.report()),
         )
@@ -220,21 +256,20 @@ class ModelRouter:
         if attempt.committed:
             self._verdict(attempt, failure)
             return self._end(progress, _interrupted(failure))
-        if isinstance(failure, ContextOverflow) and await self._shrink(progress):
-            told = self._told(progress, attempt, failure, "retrying", 0.0)
-            return Step([told, ContextBuilt(progress.fitted.window)])
+        if isinstance(failure, ContextOverflow) and await self._shrink(progress, failure):
+            return Step([self._told(progress, attempt, failure, "retrying", 0.0)], refitted=True)
         config = progress.plan.policy.config.routing.retry
         limit = min(config.max_total_seconds, progress.plan.route.total_seconds)
         left = [c for c in progress.waiting if self.breakers.resting(c.model.id) is None] or progress.waiting
         state = AttemptState(progress.tries, len(left), self._elapsed(progress))
-        decision = RetryPolicy(config.backoff_seconds, limit).decide(failure, state, self._clock.chance())
+        backoff = () if progress.plan.request.one_try else config.backoff_seconds
+        decision = RetryPolicy(backoff, limit).decide(failure, state, self._clock.chance())
         if isinstance(decision, Retry):
             wait = decision.wait_seconds
             return Step([self._told(progress, attempt, failure, "retrying", wait)], wait)
         self._verdict(attempt, failure)
         if isinstance(decision, NextModel) and await self._next(progress):
-            told = self._told(progress, attempt, failure, "falling_back", 0.0)
-            return Step([told, ContextBuilt(progress.fitted.window)])
+            return Step([self._told(progress, attempt, failure, "falling_back", 0.0)], refitted=True)
         return self._end(progress, self._exhausted(progress, failure, decision.reason))
 
     def _verdict(self, attempt: Attempt, failure: AttemptError) -> None:
@@ -263,18 +298,25 @@ class ModelRouter:
             return True
         return False
 
-    async def _shrink(self, progress: Progress) -> bool:
+    async def _shrink(self, progress: Progress, failure: ContextOverflow) -> bool:
         """Build a smaller window for the same model; False where that was done often enough or gains nothing."""
-        shrink = progress.shrink * OVERFLOW_SHRINK
-        if shrink < OVERFLOW_SHRINK**OVERFLOW_REBUILDS - 1e-9:
+        if progress.rebuilds >= REBUILDS:
             return False
+        old = progress.fitted.window
+        shrink = next_shrink(
+            failure.detail,
+            sent=old.input_tokens,
+            window=old.window,
+            reserved=old.reserved_output,
+            shrink=progress.shrink,
+        )
         try:
-            fitted = await self._fitter.fit(progress.plan, progress.fitted.model, shrink)
+            fitted = await self._fitter.smaller(progress.plan, progress.fitted, shrink)
         except ContextTooLarge:
             return False
-        if fitted.window.input_tokens >= progress.fitted.window.input_tokens:
+        if fitted.window.input_tokens >= old.input_tokens:
             return False
-        progress.fitted, progress.shrink = fitted, shrink
+        progress.fitted, progress.shrink, progress.rebuilds = fitted, shrink, progress.rebuilds + 1
         return True
 
     @staticmethod
