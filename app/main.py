@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -72,11 +72,11 @@ async def serve(settings: Settings, open_services: OpenServices | None = None) -
     Raises `StartupError` (data folder locked, port taken, …) and `ConfigError` before the ready line.
     """
     redactor = configure_logging(settings.log_level)
-    with lock_data_folder(settings.data_dir), bound_socket(settings.host, settings.port) as listener:
+    with private_files(), lock_data_folder(settings.data_dir), bound_socket(settings.host, settings.port) as listener:
         token = token_of(settings)
         redactor.add(token)
         starting = Starting(DoorPolicy(token, tuple(settings.allowed_hosts), tuple(settings.allowed_origins)))
-        server = SidecarServer(server_config(starting))
+        server = SidecarServer(server_config(starting, lifespan="off"))
         stopping = asyncio.Event()
         with signals(server, stopping):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -84,7 +84,7 @@ async def serve(settings: Settings, open_services: OpenServices | None = None) -
             serving.add_done_callback(lambda _: stopping.set())
             try:
                 # In a thread: while it imports most of the program, /health is answered.
-                create, opener = await asyncio.to_thread(_load_program)
+                create, opener = await asyncio.to_thread(_load_program, redactor)
                 async with (open_services or opener)(settings, token) as services:
                     await _run(create(services), services, starting, stopping, serving, listener)
             finally:
@@ -110,20 +110,25 @@ async def _run(
         await serving
 
 
-def _load_program() -> tuple[Callable[[Services], FastAPI], OpenServices]:
+def _load_program(redactor: Redactor) -> tuple[Callable[[Services], FastAPI], OpenServices]:
     from app.api.application import create_app as create
     from app.services import open_services
 
-    return create, lambda settings, token: open_services(settings, token=token, freeze=True)
+    def opener(settings: Settings, token: str) -> AbstractAsyncContextManager[Services]:
+        return open_services(settings, token=token, freeze=True, redactor=redactor)
+
+    return create, opener
 
 
-def server_config(app: ASGIApp, head_seconds: float = HEAD_SECONDS) -> uvicorn.Config:
+def server_config(
+    app: ASGIApp, head_seconds: float = HEAD_SECONDS, lifespan: Literal["on", "off"] = "on"
+) -> uvicorn.Config:
     """How the application is served: no access log, no trust in forwarding headers, no endless request heads."""
     return uvicorn.Config(
         app,
         http=http_protocol(head_seconds),
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         proxy_headers=False,
@@ -185,6 +190,16 @@ def token_of(settings: Settings) -> str:
 
 
 @contextmanager
+def private_files() -> Iterator[None]:
+    """What is written from here on is its owner's alone: the database holds conversations, private ones too."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
 def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
     """A listening socket, so that whoever knows the port may connect while the rest still starts.
 
@@ -228,9 +243,9 @@ def lock_data_folder(folder: Path) -> Iterator[None]:
                 f"another sidecar (pid {holder}) runs on the data folder {folder}; stop it, or set SIDECAR_DATA_DIR"
             )
             raise StartupError(detail, EXIT_LOCKED)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, and only the pid is not told
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield
 
 

@@ -24,6 +24,7 @@ from app.chat.sessions import Sessions
 from app.chat.summaries import RollingSummaries
 from app.config.loader import Config
 from app.config.pricemap import known_providers, load_price_map
+from app.config.redact import Redactor
 from app.config.secrets import Secrets
 from app.config.stock import ensure_user_config
 from app.config.watcher import ConfigStore
@@ -211,26 +212,31 @@ class PolicyHolder:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, *, token: str, clock: Clock = SYSTEM_CLOCK, freeze: bool = False
+    settings: Settings,
+    *,
+    token: str,
+    clock: Clock = SYSTEM_CLOCK,
+    freeze: bool = False,
+    redactor: Redactor | None = None,
 ) -> AsyncIterator[Services]:
     """Open everything, in the order of the house from the bottom; close it again at the end.
 
     `freeze`: once all is loaded, take it out of the garbage collector's sight (a full collection then takes 1 ms and
-    not 100). Raises `ConfigError` and `StartupError`.
+    not 100). `redactor`: the log's; it learns every key that is found. Raises `ConfigError` and `StartupError`.
     """
     async with AsyncExitStack() as stack:
-        services = await _open(settings, token, clock, stack)
+        services = await _open(settings, token, clock, stack, redactor or Redactor())
         install_audit_hook()
         await _background(services, stack, freeze)
         yield services
 
 
-async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitStack) -> Services:
+async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitStack, redactor: Redactor) -> Services:
     folder = ensure_user_config(settings.config_dir, settings.user_config_dir)
     config = ConfigStore(folder, [check_conditions])
     policies = PolicyHolder(config.current)
     config.subscribe(policies.configured)
-    secrets = Secrets()
+    secrets = Secrets(redactor=redactor)
     secrets.redactor.add(token)
 
     database = await Database.open(settings.database_path, now=clock.now())
@@ -238,6 +244,9 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     ledger = await UsageLedger.open(database, now=clock.now())
     stack.push_async_callback(ledger.close)
 
+    # Closed after the transport: llama.cpp's end waits for its open connections.
+    embedded = EmbeddedModels()
+    stack.push_async_callback(embedded.aclose)
     transport = await stack.enter_async_context(Transport())
 
     def trust(current: Config) -> None:
@@ -246,8 +255,6 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
 
     trust(config.current)
     config.subscribe(trust)
-    embedded = EmbeddedModels()
-    stack.push_async_callback(embedded.aclose)
 
     counter = TokenCounter()
     stack.callback(counter.close)

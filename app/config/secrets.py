@@ -66,7 +66,10 @@ class _Found:
 
 
 class Secrets:
-    """Keys by the name of their environment variable. Every value handed out is known to `redactor` from then on."""
+    """Keys by the name of their environment variable. Every value handed out is known to `redactor` from then on.
+
+    Pass the one the log uses: a key found in the keyring an hour later must be hidden there as well.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Secrets:
         keyrings: Callable[[], Sequence[KeyringBackend]] = system_keyrings,
         clock: Callable[[], float] = time.monotonic,
         patience_seconds: float = PATIENCE_SECONDS,
+        redactor: Redactor | None = None,
     ) -> None:
         self._environ = os.environ if environ is None else environ
         self._open_keyrings = keyrings
@@ -83,7 +87,8 @@ class Secrets:
         self._backends: Sequence[KeyringBackend] | None = None
         self._found: dict[str, _Found] = {}
         self._rests_until = float("-inf")
-        self.redactor = Redactor(v for k, v in self._environ.items() if _SECRET_NAME.search(k))
+        self.redactor = redactor or Redactor()
+        self.redactor.add(*(v for k, v in self._environ.items() if _SECRET_NAME.search(k)))
 
     def get(self, env_name: str) -> str | None:
         """The key, or None. May wait for the keyring: not on the event loop (see `aget`)."""

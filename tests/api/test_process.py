@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -17,7 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.main import EXIT_LOCKED, EXIT_PORT
+from app.config.secrets import Secrets
+from app.main import EXIT_LOCKED, EXIT_PORT, configure_logging
 from tests.fakes.sidecar import TOKEN, write_config
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
@@ -181,3 +183,42 @@ def test_a_token_that_cannot_serve_is_refused(start: Start, token: str) -> None:
     assert process.returncode not in (0, EXIT_LOCKED, EXIT_PORT)
     assert "SIDECAR_TOKEN" in log
     assert token not in out + log
+
+
+def test_what_it_writes_is_its_owners_alone(start: Start, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        process = start(SIDECAR_TOKEN="")
+    finally:
+        os.umask(before)
+    port = ready(process)["port"]
+    token = (tmp_path / "data" / "token").read_text("ascii").strip()
+    with client(port) as http:
+        headers = {"Authorization": f"Bearer {token}"}
+        assert http.post("/api/v1/chat", json={"query": "hi"}, headers=headers).status_code == 200
+    written = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
+    assert any(path.name == "sidecar.db" for path in written)
+    assert {path.name: oct(path.stat().st_mode & 0o077) for path in written if path.stat().st_mode & 0o077} == {}
+    process.terminate()
+    end(process)
+
+
+def test_a_key_found_later_is_hidden_in_the_log_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """One redactor for what is answered and what is logged."""
+    root, uvicorn_log = logging.getLogger(), logging.getLogger("uvicorn.error")
+    before = root.handlers[:], root.level, uvicorn_log.level
+    try:
+        redactor = configure_logging("info")
+
+        class Vault:
+            def get_password(self, service: str, username: str) -> str | None:
+                return "correct-horse-battery-staple"
+
+        assert Secrets({}, lambda: [Vault()], redactor=redactor).get("ODD_API_KEY") == "correct-horse-battery-staple"
+        logging.getLogger("app").info("the provider said: correct-horse-battery-staple")
+    finally:
+        root.handlers[:], root.level = before[:2]
+        uvicorn_log.setLevel(before[2])
+    written = capsys.readouterr().err
+    assert "the provider said: [redacted]" in written
+    assert "battery" not in written

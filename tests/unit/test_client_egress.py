@@ -29,7 +29,8 @@ async def main():
     install_audit_hook()
     unknown = Sourced(None, Source.DEFAULT)
     where = Endpoint("https://cloud.invalid/v1", Location.CLOUD, "test")
-    model = ModelSpec("openai/m", "openai", "openai", "m", where, Sourced(8192, Source.CONFIG), unknown, unknown, "gpt-4")
+    window = Sourced(8192, Source.CONFIG)
+    model = ModelSpec("openai/m", "openai", "openai", "m", where, window, unknown, unknown, "gpt-4")
     async with Transport() as transport:
         client = LLMClient(Reaching(), transport, EmbeddedModels(), Secrets({}, lambda: []), len)
         call = ModelCall(model, ({"role": "user", "content": "hi"},), local_only=False)
