@@ -7,6 +7,8 @@ OpenAI-style server, so that nothing above has to know that it is ours.
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,8 @@ from app.routing.catalog import ModelSpec
 
 PARALLEL = 2
 """Requests a model answers at once. They share one context (llama.cpp's own default), each up to the whole window."""
+START_SECONDS = 30.0
+"""How long a model may take to read its first token before it is believed to be running anyway."""
 QUIET = 0
 """llama.cpp's log level: nothing. Its lines may quote prompts, and what went wrong comes back as an exception."""
 MAGIC = b"GGUF"
@@ -102,7 +106,26 @@ def start_server(spec: ModelSpec, key: str, threads: int | None = None) -> Embed
         raise ModelNotFound(
             f"{spec.id}: llama.cpp cannot load {path}; is the file whole and the model known to it?"
         ) from error
+    _await_answer(engine.listening_address, key)
     return EmbeddedServer(f"{engine.listening_address}/v1", key, engine)
+
+
+def _await_answer(address: str, key: str) -> None:
+    """Return once llama.cpp's queue has served something: one token read, none written.
+
+    Its constructor returns before its queue runs. Stopping it in between is lost, and its destructor then waits for
+    ever with Python's interpreter lock in its hand: the whole program would stand still.
+    """
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=START_SECONDS)
+    try:
+        body = json.dumps({"prompt": "a", "n_predict": 0})
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        connection.request("POST", "/completion", body, headers)
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return  # the first real request says what is wrong
+    finally:
+        connection.close()
 
 
 def _parameters(params: Any, spec: ModelSpec, path: Path, key: str, threads: int | None) -> Any:
