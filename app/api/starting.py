@@ -14,7 +14,8 @@ from app.api.security import Door, DoorPolicy
 class Starting:
     """An ASGI application that says `starting` at /health, lets every other request wait, and hands over.
 
-    The program has a door of its own; the one here guards the early /health alone.
+    The program has a door of its own; the one here guards the early /health alone. Serve it with `lifespan="off"`: the
+    program's own lifespan is entered when it is handed over.
     """
 
     def __init__(self, policy: DoorPolicy) -> None:
@@ -28,9 +29,6 @@ class Starting:
         self._handed_over.set_result(program)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
         if self._program is None:
             if scope["type"] == "http" and scope["path"] == "/health":
                 await self._early(scope, receive, send)
@@ -43,11 +41,3 @@ class Starting:
     async def _liveness(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = {"status": "starting", "version": __version__, "instance_id": None}
         await JSONResponse(body, headers={"cache-control": "no-store"})(scope, receive, send)
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    """The program's own lifespan is entered when it is handed over."""
-    await receive()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await send({"type": "lifespan.shutdown.complete"})
