@@ -131,8 +131,19 @@ class ContextBuilder:
         `shrink` below 1 leaves room after a provider called the prompt too long. Raises `ContextTooLarge` where what
         may never be trimmed does not fit.
         """
-        reserved = output_reserve(window, max_output_tokens, wanted_output)
-        target = _Target(model_id, window, reserved, tokenizer, factor, int((window - reserved) * shrink / factor))
+        offered = await prepared.total_tokens(tokenizer) * factor if wanted_output is not None else 0
+        reserved = output_reserve(window, max_output_tokens, wanted_output, math.ceil(offered))
+        least = min(reserved, output_reserve(window, max_output_tokens, None))
+        try:
+            return await self._fit(prepared, _target(model_id, window, reserved, tokenizer, factor, shrink))
+        except ContextTooLarge:
+            # A large wish is a ceiling: it does not turn away a prompt that fits beside the usual reserve.
+            if least == reserved:
+                raise
+        return await self._fit(prepared, _target(model_id, window, least, tokenizer, factor, shrink))
+
+    async def _fit(self, prepared: Prepared, target: _Target) -> ContextWindow:
+        tokenizer = target.tokenizer
         if prepared.plain is not None:
             return self._plain_window(target, prepared.plain, await prepared.total_tokens(tokenizer))
         sizes = await prepared.sizes(tokenizer)
@@ -209,11 +220,21 @@ class _Target:
         )
 
 
-def output_reserve(window: int, max_output_tokens: int | None, wanted_output: int | None) -> int:
+def output_reserve(window: int, max_output_tokens: int | None, wanted_output: int | None, offered: int = 0) -> int:
     """Tokens kept for the answer: what the request wants, else a quarter of the window and at most `DEFAULT_OUTPUT`;
-    never more than the model can write."""
-    reserve = wanted_output if wanted_output is not None else min(window // OUTPUT_SHARE, DEFAULT_OUTPUT)
+    never more than the model can write.
+
+    `offered`: tokens of all that could be sent. A wish may take half of the window from it, and what it leaves free.
+    """
+    if wanted_output is None:
+        reserve = min(window // OUTPUT_SHARE, DEFAULT_OUTPUT)
+    else:
+        reserve = min(wanted_output, max(window // 2, window - offered))
     return min(reserve, max_output_tokens) if max_output_tokens is not None else reserve
+
+
+def _target(model_id: str, window: int, reserved: int, tokenizer: str, factor: float, shrink: float) -> _Target:
+    return _Target(model_id, window, reserved, tokenizer, factor, int((window - reserved) * shrink / factor))
 
 
 def _essentials(sized: Sequence[Sized]) -> FitPlan:

@@ -53,6 +53,7 @@ class Meter:
     started: float
     first_content: float | None = None
     characters: int = 0
+    """Of the answer's text: what a person would call delivered."""
     usage: Usage = field(default_factory=Usage)
     finish: str | None = None
     texts: list[str] = field(default_factory=list)
@@ -61,8 +62,11 @@ class Meter:
         """Count the batch; what of it the caller should see."""
         content: list[Content] = []
         for chunk in batch:
-            if type(chunk) is TextDelta or type(chunk) is ReasoningDelta:
+            if type(chunk) is TextDelta:
                 self.characters += len(chunk.text)
+                self.texts.append(chunk.text)
+                content.append(chunk)
+            elif type(chunk) is ReasoningDelta:
                 self.texts.append(chunk.text)
                 content.append(chunk)
             elif type(chunk) is ToolCallDelta:
