@@ -236,6 +236,11 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     config = ConfigStore(folder, [check_conditions])
     policies = PolicyHolder(config.current)
     config.subscribe(policies.configured)
+
+    def in_force() -> Config:
+        """The configuration the policy was made from: never newer than the rules that decide."""
+        return policies.current.config
+
     secrets = Secrets(redactor=redactor)
     secrets.redactor.add(token)
 
@@ -267,11 +272,11 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     router = ModelRouter(lambda: policies.current, Fitter(builder, calibrator), desk, BreakerBoard(clock.monotonic))
     embedder = Embedder(default_folder())
     stack.push_async_callback(embedder.aclose)
-    sessions = Sessions(database, lambda: config.current, clock.now, embedder)
+    sessions = Sessions(database, in_force, clock.now, embedder)
     stack.push_async_callback(sessions.aclose)
-    summaries = RollingSummaries(sessions, router, counter, lambda: config.current, clock.now)
+    summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
     stack.push_async_callback(summaries.aclose)
-    chat = ChatService(router, lambda: config.current, sessions, summaries, clock.now, lambda: policies.smallest_window)
+    chat = ChatService(router, in_force, sessions, summaries, clock.now, lambda: policies.smallest_window)
     stack.push_async_callback(chat.aclose)
     return Services(
         settings=settings,
@@ -287,7 +292,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         router=router,
         embedder=embedder,
         sessions=sessions,
-        capture=SessionCapture(sessions, router, lambda: config.current, clock.now),
+        capture=SessionCapture(sessions, router, in_force, clock.now),
         summaries=summaries,
         chat=chat,
         policies=policies,
