@@ -177,7 +177,10 @@ def _remedy(call: ModelCall, kind: type[AttemptError], said: str) -> str:
 
 def quote(call: ModelCall, text: str, redact: Redact) -> str:
     """A provider's words, fit to be shown: on one line, without keys and without the prompt, shortened."""
-    words = " ".join(redact(text).split())[:SHOWN_CHARACTERS]
+    said = text[:SEARCHED_CHARACTERS].split()
+    if len(text) > SEARCHED_CHARACTERS:
+        said = said[:-1]  # it may be half a key, which nobody would recognise
+    words = redact(" ".join(said))[:SHOWN_CHARACTERS]
     return "(its text repeats the prompt, and is left out)" if _repeats_prompt(call, words) else words
 
 

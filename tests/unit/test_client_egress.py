@@ -1,9 +1,14 @@
-"""Translating asks nobody: what a provider's class reaches for is refused, whoever the call is for."""
+"""Translating asks nobody, and a hostile answer shows and costs nothing."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
+
+from app.config.redact import Redactor
+from app.llm import failures
+from app.llm.warmup import sample_call
 
 REACHING = """
 import asyncio, socket
@@ -42,6 +47,17 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+def test_half_a_key_at_the_end_of_what_is_read_is_not_shown() -> None:
+    key = "correct-horse-battery-staple"
+    call = sample_call("openai")
+    text = "wrong key:" + " " * (failures.SEARCHED_CHARACTERS - 20) + key
+    shown = failures.quote(call, text, Redactor([key]).redact)
+    assert shown == "wrong key:"
+    begun = time.process_time()
+    failures.quote(call, "eyJ-x bearer " * 2_000_000, Redactor([key]).redact)
+    assert time.process_time() - begun < 0.5
 
 
 def test_what_a_translation_reaches_for_is_refused() -> None:
