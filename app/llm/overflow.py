@@ -12,6 +12,8 @@ SHRINK = 0.8
 MARGIN = 0.97
 """What is sent is rebuilt a little under what the provider says: its template's own tokens are not in our count."""
 SMALLEST_SHRINK = 0.1
+MOST_BY_OUR_COUNT = 4.0
+"""A prompt that is said to be longer than so many times our count, or shorter than half of it, was not ours."""
 
 _NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{2,9})"
 _LIMIT = tuple(
@@ -65,8 +67,8 @@ def next_shrink(text: str, *, sent: int, window: int, reserved: int, shrink: flo
     """The share of the room for input that the next prompt may take.
 
     `sent` is our own count of the prompt that was too long, built with `shrink`. Where the provider says how long it
-    was and how long it may be, the next one is sized by that; what it says is believed only where it means less than
-    was sent, and never less than a tenth. Else, and always at least a little: four fifths.
+    was and how long it may be, the next one is sized by that, where that can be true and means less than was sent. Else
+    it is four fifths.
     """
     room = max(1, window - reserved)
     target = _target(told(text), sent, reserved)
@@ -84,6 +86,8 @@ def _target(numbers: Told, sent: int, reserved: int) -> float | None:
     if limit is None:
         return None
     if needed is None:
-        return float(limit - reserved)
+        return float(max(limit - reserved, limit // 2))
+    if not 0.5 <= needed / max(1, sent) <= MOST_BY_OUR_COUNT:
+        return None
     # A provider that counts more than we do counts the shorter prompt so, too. Some count the answer's room with it.
     return sent * max(limit - reserved, limit / 2) / needed
