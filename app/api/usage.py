@@ -62,7 +62,9 @@ class RecordParams(RangeParams):
 async def usage(request: Request, params: Annotated[UsageParams, Query()]) -> Any:
     """Exact sums over the rows of a time range, by up to three groupings."""
     services = api_of(request).services
-    report = await services.reports.report(_query(request, params, params.group_by))
+    # Said twice is said with a comma.
+    group_by = ",".join(request.query_params.getlist("group_by"))
+    report = await services.reports.report(_query(request, params, group_by))
     return json_response(usage_data(report, services.config.current.profiles))
 
 

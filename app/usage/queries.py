@@ -24,6 +24,8 @@ MAX_GROUPINGS = 3
 MAX_PAGE = 1000
 DEFAULT_DAYS = 30
 
+_LOST_PLUS = re.compile(r"(?<=\d) (?=\d\d:?\d\d$)")
+"""Where a time's offset lost its plus: in a query an unencoded one is a space."""
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 
 
@@ -131,7 +133,8 @@ def _moment(field: str, text: str, zone: ZoneInfo) -> datetime:
         if len(text) == 10:
             moment = datetime.combine(date.fromisoformat(text), time(), zone)
         else:
-            parsed = datetime.fromisoformat(text.strip())
+            written = _LOST_PLUS.sub("+", text) if len(text) > len("2026-11-24 09:30") else text
+            parsed = datetime.fromisoformat(written)
             moment = parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
         moment = moment.astimezone(UTC)
         # Beyond these no arithmetic with zones is safe, and no row can be.
