@@ -20,11 +20,35 @@ from tests.fakes.sidecar import RunningSidecar, running_sidecar
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BUDGET = {"period": "week", "limit_usd": 15.0, "alert_at": [0.5, 0.8, 1.0], "on_limit": "local_only"}
-COLUMNS = (
-    "id request_id attempt workspace_profile_id session_id agent task_type rule provider model location status "
-    "input_tokens cached_input_tokens cache_write_tokens output_tokens reasoning_tokens cost_micro_usd cost_usd "
-    "cost_source latency_ms time_to_first_token_ms success error_code error_message created_at settled_at"
-).split()
+COLUMNS = [
+    "id",
+    "request_id",
+    "attempt",
+    "workspace_profile_id",
+    "session_id",
+    "agent",
+    "task_type",
+    "rule",
+    "provider",
+    "model",
+    "location",
+    "status",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_micro_usd",
+    "cost_usd",
+    "cost_source",
+    "latency_ms",
+    "time_to_first_token_ms",
+    "success",
+    "error_code",
+    "error_message",
+    "created_at",
+    "settled_at",
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
