@@ -309,7 +309,12 @@ async def _background(services: Services, stack: AsyncExitStack, freeze: bool) -
     def start(work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        task.add_done_callback(ended)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work ended unexpectedly", exc_info=error)
 
     async def end() -> None:
         stop.set()
