@@ -111,11 +111,6 @@ async def test_a_session_id_is_an_id(sidecar: RunningSidecar, session: str) -> N
     assert answer.json()["errors"][0]["field"] == "session_id"
 
 
-async def test_a_device_name_is_an_id_of_no_session(sidecar: RunningSidecar) -> None:
-    answer = await sidecar.http.post("/api/v1/chat", json={"query": "hi", "session_id": "CON"})
-    assert (answer.status_code, answer.json()["code"]) == (404, "session_not_found")
-
-
 @pytest.mark.parametrize("path", ["/api/v1/chat", "/api/v1/explain"])
 async def test_workspaces_and_models_that_are_not_there(sidecar: RunningSidecar, path: str) -> None:
     unknown = await sidecar.http.post(path, json={"query": "hi", "workspace": "nobody"})
