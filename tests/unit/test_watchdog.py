@@ -9,6 +9,11 @@ from app.errors import AttemptTimeout
 from app.llm.watchdog import Limits, Watchdog
 
 
+async def many_waits(dog: Watchdog, seconds: float) -> None:
+    for _ in range(50):
+        await dog.wait(asyncio.sleep(seconds))
+
+
 async def test_no_first_token() -> None:
     dog = Watchdog(Limits(first_token=0.05, idle=10, total=10))
     with pytest.raises(AttemptTimeout, match=r"no first token within 0\.05 s"):
@@ -21,8 +26,7 @@ async def test_reads_without_content_do_not_extend_the_first_token_limit() -> No
     dog = Watchdog(Limits(first_token=0.1, idle=10, total=10))
     started = time.monotonic()
     with pytest.raises(AttemptTimeout):
-        for _ in range(50):
-            await dog.wait(asyncio.sleep(0.03))
+        await many_waits(dog, 0.03)
     assert time.monotonic() - started < 0.5
     dog.close()
 
@@ -41,8 +45,7 @@ async def test_the_total_holds_over_a_lively_stream() -> None:
     dog = Watchdog(Limits(first_token=10, idle=10, total=0.1))
     dog.content_seen = True
     with pytest.raises(AttemptTimeout, match=r"longer than 0\.1 s"):
-        for _ in range(50):
-            await dog.wait(asyncio.sleep(0.02))
+        await many_waits(dog, 0.02)
     dog.close()
 
 
