@@ -329,7 +329,7 @@ async def test_a_head_without_end_is_cut_by_size(sidecar: Scripted) -> None:
 
 async def test_the_door_stands_while_the_program_behind_it_is_still_starting(sidecar: Scripted) -> None:
     starting = Starting(DoorPolicy(TOKEN))
-    async with serving(starting) as port:
+    async with serving(starting, lifespan="off") as port:
         own = b"Host: 127.0.0.1:%d\r\n" % port
         status, answer = await raw(port, get("/health", own))
         assert (status, json.loads(answer.partition(b"\r\n\r\n")[2])["status"]) == (200, "starting")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import httpx
 import uvicorn
@@ -155,11 +155,13 @@ class Scripted:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, head_seconds: float = 10.0) -> AsyncIterator[int]:
+async def serving(
+    app: ASGIApp, head_seconds: float = 10.0, lifespan: Literal["on", "off"] = "on"
+) -> AsyncIterator[int]:
     """The application under its real server on a free port, which is the result."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(server_config(app, head_seconds))
+        server = uvicorn.Server(server_config(app, head_seconds, lifespan))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:  # noqa: ASYNC110  (uvicorn offers no event to wait for)
             await asyncio.sleep(0.005)
