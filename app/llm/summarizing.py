@@ -179,11 +179,12 @@ class Summariser:
         """The same workspace, session and privacy; a request and rows of its own."""
         asking = plan.request
         room = (model.context_window.value - OUTPUT_TOKENS) / self._fitter.calibrator.factor(model.id)
+        room = min(room, MOST_INPUT_TOKENS) * _sparseness(lost)
         return ModelRequest(
             request_id=uuid.uuid4().hex,
             workspace=asking.workspace,
             task_type=TASK_TYPE,
-            material=summary_material(lost, min(int(room), MOST_INPUT_TOKENS)),
+            material=summary_material(lost, int(room)),
             contains_code=plan.facts.contains_code,
             wish=model.id,
             max_output_tokens=OUTPUT_TOKENS,
@@ -202,6 +203,12 @@ class Summariser:
     async def _extracted(self, lost: SummaryPlan) -> str:
         whole = "\n".join([lost.previous or "", *(message_text(message) for message in lost.messages)])
         return await self._counter.run(lambda: extractive_summary(whole, SUMMARY_TOKENS), len(whole), "bytes")
+
+
+def _sparseness(lost: SummaryPlan) -> float:
+    """1 where a token holds at least the three characters `summary_material` counts on; less for Chinese, say."""
+    characters = sum(len(message_text(message)) for message in lost.messages)
+    return min(1.0, 0.9 * characters / (3 * max(1, lost.tokens)))
 
 
 def would_summarise(plan: Plan, fitted: Fitted) -> Fitted:

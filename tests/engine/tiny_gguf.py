@@ -29,12 +29,12 @@ def vocabulary() -> tuple[list[bytes], list[int], list[float]]:
     return tokens, types, scores
 
 
-def write_tiny_gguf(path: Path, seed: int = 0) -> Path:
-    """Write the model to `path`. The same seed gives the same file."""
+def write_tiny_gguf(path: Path, seed: int = 0, trained_window: int = TRAINED_WINDOW) -> Path:
+    """Write the model to `path`. The same seed gives the same file. llama.cpp serves no more than `trained_window`."""
     random = np.random.default_rng(seed)
     tokens, types, scores = vocabulary()
     writer = gguf.GGUFWriter(str(path), "llama")
-    _describe(writer, len(tokens))
+    _describe(writer, len(tokens), trained_window)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
     writer.add_token_scores(scores)
@@ -52,9 +52,9 @@ def write_tiny_gguf(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def _describe(writer: gguf.GGUFWriter, vocabulary_size: int) -> None:
+def _describe(writer: gguf.GGUFWriter, vocabulary_size: int, window: int) -> None:
     writer.add_name("tiny-random")
-    writer.add_context_length(TRAINED_WINDOW)
+    writer.add_context_length(window)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(FEED_FORWARD)
