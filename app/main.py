@@ -286,6 +286,7 @@ def configure_logging(level: str) -> Redactor:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(redactor))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # One line per connection and start-up step is noise at `info`.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    # One line per connection, start-up step and file event is noise at `info`.
+    for noisy in ("uvicorn.error", "watchfiles"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     return redactor

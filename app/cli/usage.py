@@ -34,7 +34,10 @@ def usage(
     start: Annotated[str | None, typer.Option("--from", metavar="DATE", help="From this date or time on.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to, not including, this one.")] = None,
     by: Annotated[
-        str, typer.Option("--by", metavar="FIELDS", help="Group by model, task_type, workspace, agent, day, …")
+        str,
+        typer.Option(
+            "--by", "--group-by", metavar="FIELDS", help="Group by model, task_type, workspace, agent, day, …"
+        ),
     ] = "model",
     workspace: Annotated[str | None, typer.Option("--workspace", "-w", help="This workspace only.")] = None,
     tz: Annotated[

@@ -24,6 +24,8 @@ from app.routing.spec import Discovered, ModelSpec, ServedModel
 SERVER_SECONDS = 2.0
 """How long one server may take to say what it has."""
 MAX_AGE_SECONDS = 60.0
+AWAY_SECONDS = 5.0
+"""Where a server was away, its answer is old sooner: somebody is about to start it."""
 OLLAMA_DEFAULT = "http://127.0.0.1:11434"
 _OLLAMA_WIRES = frozenset({"ollama", "ollama_chat"})
 
@@ -259,7 +261,8 @@ class Discovery:
         """Whether a refresh is due: never asked, asked about others, or asked too long ago."""
         if self._asked_at is None or tuple(endpoints) != self._asked:
             return True
-        return self.monotonic() - self._asked_at >= self.max_age
+        max_age = self.max_age if all(report.reachable for report in self.reports) else min(self.max_age, AWAY_SECONDS)
+        return self.monotonic() - self._asked_at >= max_age
 
     async def refresh(self, endpoints: Collection[ServerEndpoint], *, force: bool = False) -> tuple[ServerReport, ...]:
         """The reports of `endpoints`, new ones where they are stale or `force` is given. Never raises."""

@@ -216,6 +216,16 @@ async def test_reports_are_kept_until_they_are_old(transport: Transport) -> None
         assert discovery.report_for(server.base + "/") == first[0]
 
 
+async def test_a_server_that_was_away_is_asked_again_soon(transport: Transport, unused_tcp_port: int) -> None:
+    now = 100.0
+    endpoints = (ServerEndpoint(f"http://127.0.0.1:{unused_tcp_port}", ServerKind.OLLAMA, ()),)
+    discovery = Discovery(transport, lambda: now, max_age=60)
+    await discovery.refresh(endpoints)
+    assert not discovery.stale(endpoints)
+    now += 5
+    assert discovery.stale(endpoints)
+
+
 @pytest.mark.parametrize(
     ("name", "full"),
     [("llama3", "llama3:latest"), ("llama3:8b", "llama3:8b"), ("host:5000/team/m", "host:5000/team/m:latest")],
