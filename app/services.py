@@ -44,7 +44,9 @@ from app.llm.router import ModelRouter
 from app.llm.translate import Translator
 from app.llm.transport import Transport
 from app.memory.embedder import Embedder
+from app.memory.index import WorkspaceIndex
 from app.memory.model_files import default_folder
+from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import DEFAULT_WINDOW, ModelCatalog, build_catalog
 from app.routing.conditions import check_conditions
 from app.routing.rules import RuleSet
@@ -73,6 +75,7 @@ class Services:
     discovery: Discovery
     router: ModelRouter
     embedder: Embedder
+    memory: WorkspaceMemory
     sessions: Sessions
     capture: SessionCapture
     summaries: RollingSummaries
@@ -106,6 +109,7 @@ class Services:
             "litellm": self._litellm_health(),
             "models": self._models_health(),
             "embedding": self._embedding_health(),
+            "index": self.memory.health(),
         }
         worst = max((part["status"] for part in parts.values()), key=["ok", "starting", "degraded", "down"].index)
         return {"status": worst, "parts": parts}
@@ -272,6 +276,9 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     router = ModelRouter(lambda: policies.current, Fitter(builder, calibrator), desk, BreakerBoard(clock.monotonic))
     embedder = Embedder(default_folder())
     stack.push_async_callback(embedder.aclose)
+    index = WorkspaceIndex(settings.data_dir / "index", embedder)
+    stack.push_async_callback(index.aclose)
+    memory = WorkspaceMemory(index, embedder, in_force)
     sessions = Sessions(database, in_force, clock.now, embedder)
     stack.push_async_callback(sessions.aclose)
     summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
@@ -291,6 +298,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         discovery=Discovery(transport, clock.monotonic, secrets.aget),
         router=router,
         embedder=embedder,
+        memory=memory,
         sessions=sessions,
         capture=SessionCapture(sessions, router, in_force, clock.now),
         summaries=summaries,

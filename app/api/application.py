@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import __version__
-from app.api import chat, config, explain, health, models, session_schemas, sessions, usage
+from app.api import chat, config, explain, health, memory, memory_schemas, models, session_schemas, sessions, usage
 from app.api.deps import Api, Services
 from app.api.problems import invalid_fields, problem_response, request_id_of
 from app.api.results import Problem
@@ -66,7 +66,7 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    for room in (chat, explain, sessions, usage, models, config, health):
+    for room in (chat, explain, sessions, memory, usage, models, config, health):
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(health.open_router)
@@ -78,7 +78,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     """FastAPI's document, with the bodies that are read without its help, and with the token."""
     document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     template = "#/components/schemas/{model}"
-    read: tuple[type[BaseModel], ...] = (ChatBody, ExplainBody, *session_schemas.BODIES)
+    read: tuple[type[BaseModel], ...] = (ChatBody, ExplainBody, *session_schemas.BODIES, *memory_schemas.BODIES)
     _, bodies = models_json_schema([(body, "validation") for body in read], ref_template=template)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(bodies["$defs"])

@@ -25,6 +25,7 @@ from app.chat.sessions import Sessions
 from app.config.loader import Config
 from app.config.watcher import ConfigStatus
 from app.llm.events import Event, Explanation
+from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
 from app.settings import Settings
 from app.usage.queries import UsageQuery
@@ -77,6 +78,9 @@ class Services(Protocol):
 
     @property
     def capture(self) -> SessionCapture: ...
+
+    @property
+    def memory(self) -> WorkspaceMemory: ...
 
     @property
     def catalog(self) -> ModelCatalog: ...
