@@ -46,6 +46,7 @@ from app.llm.transport import Transport
 from app.memory.embedder import Embedder
 from app.memory.index import WorkspaceIndex
 from app.memory.model_files import default_folder
+from app.memory.retrieval import Retrieval
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import DEFAULT_WINDOW, ModelCatalog, build_catalog
 from app.routing.conditions import check_conditions
@@ -283,7 +284,8 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     stack.push_async_callback(sessions.aclose)
     summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
     stack.push_async_callback(summaries.aclose)
-    chat = ChatService(router, in_force, sessions, summaries, clock.now, lambda: policies.smallest_window)
+    retrieval = Retrieval(memory, lambda: in_force().routing.retrieval)
+    chat = ChatService(router, in_force, sessions, summaries, clock.now, lambda: policies.smallest_window, retrieval)
     stack.push_async_callback(chat.aclose)
     return Services(
         settings=settings,

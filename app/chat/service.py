@@ -26,6 +26,7 @@ from app.llm.calls import ModelRequest
 from app.llm.events import Done, Event, Explanation
 from app.llm.plan import involves_code
 from app.llm.router import ModelRouter
+from app.memory.retrieval import Retrieval, Retrieved, beside
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class ChatService:
         summaries: RollingSummaries,
         now: Callable[[], datetime],
         smallest_window: Callable[[], int],
+        retrieval: Retrieval,
     ) -> None:
         self._router = router
         self._config = config
@@ -87,6 +89,7 @@ class ChatService:
         self._summaries = summaries
         self._now = now
         self._smallest_window = smallest_window
+        self._retrieval = retrieval
         self._turns = Turns()
         self._remembering: set[asyncio.Task[str | None]] = set()
 
@@ -98,10 +101,10 @@ class ChatService:
         or `Failed`. Closing the generator (`aclose`) or cancelling the task that iterates closes the upstream
         connection and settles the row as cancelled; of a session's answer, what came so far is stored as partial.
         """
-        if request.session_id is None:
-            answer = self._router.stream(self._model_request(request, self._material(request)))
-        else:
+        if request.session_id is not None:
             answer = self._in_session(request, request.session_id)
+        else:
+            answer = self._router.stream(await self._without_session(request))
         async with aclosing(answer) as batches:
             async for batch in batches:
                 yield batch
@@ -109,13 +112,18 @@ class ChatService:
     async def explain(self, request: ChatRequest) -> Explanation:
         """The same path without a model call. Raises the same `RequestError`s as `stream`."""
         if request.session_id is None:
-            return await self._router.explain(self._model_request(request, self._material(request)))
+            return await self._router.explain(await self._without_session(request))
         conversation = await self._conversation(request, request.session_id)
         return await self._router.explain(await self._continued(request, conversation))
 
     async def aclose(self) -> None:
         """Let answers that were just heard reach the disk."""
         await asyncio.gather(*self._remembering, return_exceptions=True)
+
+    async def _without_session(self, request: ChatRequest) -> ModelRequest:
+        retrieved = await self._retrieved(request, self._workspace(request))
+        made = self._model_request(request, _with(self._material(request), retrieved))
+        return replace(made, session_private=retrieved.private, warnings=retrieved.warnings)
 
     async def _in_session(self, request: ChatRequest, session_id: str) -> AsyncGenerator[list[Event], None]:
         turn = await self._turns.take(check_id(session_id))
@@ -160,18 +168,17 @@ class ChatService:
 
     async def _continued(self, request: ChatRequest, conversation: Conversation) -> ModelRequest:
         """The request with what its session brings: state, summary, history, and how much each message bears on it."""
-        material = self._material(request, conversation.session.workspace)
+        workspace = conversation.session.workspace
+        material = self._material(request, workspace)
+        messages = [stored.message for stored in conversation.messages]
+        retrieved, scores = await asyncio.gather(
+            self._retrieved(request, workspace), self._history_scores(request, conversation, own_characters(material))
+        )
+        material = _with(material, retrieved)
         code = request.contains_code
         if code is None:
             code = conversation.has_code or involves_code(material)
-        messages = [stored.message for stored in conversation.messages]
-        scores: list[float | None] = []
-        if worth_ranking(conversation.messages, own_characters(material), self._smallest_window()):
-            if conversation.unembedded:
-                self._sessions.index_soon(conversation.session.id)
-            query = "\n".join(message_text(message) for message in request.messages if message.get("role") == "user")
-            scores = (await self._sessions.scores(conversation, query))[: len(messages)]
-        brought = offered(messages, scores)
+        brought = offered(messages, scores[: len(messages)])
         state, summary = conversation.state, conversation.summary
         material = replace(
             material,
@@ -181,8 +188,24 @@ class ChatService:
             history=brought.history,
             history_scores=brought.scores,
         )
-        made = self._model_request(request, material, conversation.session.workspace)
-        return replace(made, contains_code=code, session_private=conversation.session.private)
+        made = self._model_request(request, material, workspace)
+        private = conversation.session.private or retrieved.private
+        return replace(made, contains_code=code, session_private=private, warnings=retrieved.warnings)
+
+    async def _history_scores(
+        self, request: ChatRequest, conversation: Conversation, characters: int
+    ) -> list[float | None]:
+        """How much each message bears on the query; nothing where all of them fit anyway."""
+        if request.retrieve:
+            characters += self._retrieval.most_characters
+        if not worth_ranking(conversation.messages, characters, self._smallest_window()):
+            return []
+        if conversation.unembedded:
+            self._sessions.index_soon(conversation.session.id)
+        return await self._sessions.scores(conversation, _query(request))
+
+    async def _retrieved(self, request: ChatRequest, workspace: str) -> Retrieved:
+        return await self._retrieval.retrieve(workspace, _query(request)) if request.retrieve else Retrieved()
 
     def _remember(
         self, request: ChatRequest, session_id: str, heard: Heard, asked_at: datetime, turn: Turn
@@ -247,6 +270,18 @@ class ChatService:
             metadata=request.metadata,
             session_id=request.session_id,
         )
+
+
+def _query(request: ChatRequest) -> str:
+    return "\n".join(message_text(message) for message in request.messages if message.get("role") == "user")
+
+
+def _with(material: Material, retrieved: Retrieved) -> Material:
+    """What the request brought comes first; what was found stands beside it."""
+    if not (retrieved.chunks or retrieved.entities):
+        return material
+    entities = (*material.entities, *retrieved.entities)
+    return replace(material, chunks=beside(material.chunks, retrieved.chunks), entities=entities)
 
 
 def _with_warning(batch: list[Event], problem: str | None) -> list[Event]:

@@ -193,10 +193,23 @@ class SummarySettings(Entry):
     )
 
 
+class RetrievalSettings(Entry):
+    """Of `retrieve: true`: what the workspace's index adds to a request."""
+
+    max_wait_ms: PositiveInt = Field(
+        300, le=60_000, description="Milliseconds an answer waits for the index; what is late is left out and said."
+    )
+    chunks: PositiveInt = Field(12, le=100, description="Most pieces of files to offer.")
+    similarity_line: float = Field(
+        0.35, ge=-1, le=1, description="Cosine from which a piece found counts as similar, and stays longer."
+    )
+
+
 class RoutingFile(Entry):
     retry: Retry = Retry()
     timeouts: Timeouts = Timeouts()
     summary: SummarySettings = SummarySettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
     local_fallback: ModelId | None = Field(None, description="Used when the policy has emptied a route.")
     rules: tuple[Rule, ...]
 

@@ -25,7 +25,7 @@ async def explain_plan(plan: Plan, fitter: Fitter, breakers: BreakerBoard) -> Ex
         facts=asdict(plan.facts),
         candidates=tuple(estimates),
         budget={"used": plan.facts.budget_used},
-        warnings=plan.policy.config.warnings,
+        warnings=(*plan.policy.config.warnings, *plan.request.warnings),
     )
 
 

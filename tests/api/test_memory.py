@@ -137,3 +137,45 @@ async def test_a_removed_index_is_said_and_can_be_made_again(sidecar: RunningSid
         await post(sidecar, "chunks", chunks=[RETRY], workspace=workspace)
     assert await found(sidecar, "retry", **here) == ["app/retry.py"]
     assert (await part(sidecar))["status"] == "ok"
+
+
+async def test_retrieval_puts_what_was_found_into_the_context(sidecar: RunningSidecar) -> None:
+    here: dict[str, Any] = {"workspace": "third", "retrieve": True, "query": "where does decide_retry look?"}
+    files = [{"path": f"app/f{n}.py", "text": f"def helper_{n}(): return {n}\n"} for n in range(20)]
+    await post(sidecar, "chunks", chunks=[RETRY, *files], workspace="third")
+    answer = await post(sidecar, "chat", stream=False, **here)
+    chunks = [b for b in answer["context"]["blocks"] if b["kind"] == "chunk"]
+    assert chunks[0]["id"].startswith("chunk:app/retry.py:1-")
+    assert chunks[0]["priority"] == 2
+    assert answer["warnings"] == []
+    explained = await post(sidecar, "explain", include_messages=True, **here)
+    assert "decide_retry(error)" in str(explained["messages"])
+    without = await post(sidecar, "explain", include_messages=True, **(here | {"retrieve": False}))
+    assert "decide_retry(error)" not in str(without["messages"])
+
+
+async def test_retrieval_in_a_session_reads_the_sessions_workspace(sidecar: RunningSidecar) -> None:
+    await post(sidecar, "chunks", chunks=[RETRY], workspace="third")
+    session = (await post(sidecar, "sessions", 201, workspace="third"))["id"]
+    body: dict[str, Any] = {"session_id": session, "retrieve": True, "query": "decide_retry", "stream": False}
+    answer = await post(sidecar, "chat", **body)
+    assert any(b["id"].startswith("chunk:app/retry.py") for b in answer["context"]["blocks"])
+
+
+async def test_what_was_stored_in_private_stays_private(sidecar: RunningSidecar) -> None:
+    """Also when the workspace is not private any more."""
+    await post(sidecar, "chunks", chunks=[RETRY], workspace="work")
+    holder = sidecar.services.policies
+    config = holder.current.config
+    opened = [p.model_copy(update={"block_cloud_apis": False}) for p in config.profiles.profiles]
+    profiles = config.profiles.model_copy(update={"profiles": tuple(opened)})
+    changed = type(config)(
+        config.models, config.routing, profiles, config.agents, "x", config.path, config.files
+    )  # fmt: skip
+    holder.configured(changed)
+    try:
+        body: dict[str, Any] = {"workspace": "work", "query": "decide_retry"}
+        assert (await post(sidecar, "explain", retrieve=True, **body))["route"]["local_only"] is True
+        assert (await post(sidecar, "explain", **body))["route"]["local_only"] is False
+    finally:
+        holder.configured(config)
