@@ -1,6 +1,7 @@
 """How much of the evidence a question needs is still in the context, when a long conversation does not fit.
 
-    python -m bench.history_recall [DATA] [--parts] [--conversations 26,30] [--model DIR]
+    python -m bench.history_recall [DATA] [--parts | --through-explain] [--conversations 26,30] [--questions N]
+                                   [--model DIR]
 
 DATA holds conversations of LoCoMo ("Evaluating Very Long-Term Conversational Memory of LLM Agents", ACL 2024), one JSON
 file each: `turns[{id, session, time, speaker, text}]` and `questions[{question, evidence: [turn id], category}]`; by
@@ -9,7 +10,8 @@ request over it, and the context builder fits it to windows of 2,048, 4,096 and 
 scores the share of its evidence turns that the built context holds whole; the table has the mean over questions.
 
 "newest first" is the same builder without scores: what cutting by age keeps. With `--parts`, what recall is without one
-of its parts.
+of its parts. With `--through-explain` the conversations are stored in a running sidecar and asked about over HTTP, as
+an application would: see `bench.through_explain`. `--questions N` takes N of each conversation, evenly spaced.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import asyncio
 import json
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -32,6 +35,7 @@ from app.context.tokens import TokenCounter
 from app.memory.embedder import Embedder, Urgency
 from app.memory.model_files import EmbedderUnavailable, default_folder
 from app.memory.recall import Recall, Remembered, Weights, passages
+from bench import through_explain
 
 if TYPE_CHECKING:
     from app.memory.embedder import Vectors
@@ -51,6 +55,10 @@ class Question:
     evidence: tuple[int, ...]
     """Positions of turns; never empty."""
     category: int
+
+    def share(self, held: frozenset[int]) -> float:
+        """Of the evidence, how much is among the turns held."""
+        return sum(place in held for place in self.evidence) / len(self.evidence)
 
 
 @dataclass(frozen=True)
@@ -72,21 +80,24 @@ Kept = Callable[[Question, int], Awaitable[frozenset[int]]]
 """Which turns (positions) the context built for a question and a budget in tokens holds whole."""
 
 
-def read_conversation(path: Path) -> Conversation:
+def read_conversation(path: Path, questions: int | None = None) -> Conversation:
+    """A file of LoCoMo; `questions`: how many of its questions with evidence, evenly spaced (None: all)."""
     data = json.loads(path.read_text(encoding="utf-8"))
     places = {turn["id"]: place for place, turn in enumerate(data["turns"])}
     evidence = [tuple(places[e] for e in question["evidence"] if e in places) for question in data["questions"]]
+    asked = [
+        Question(q["question"], found, q["category"])
+        for q, found in zip(data["questions"], evidence, strict=True)
+        if found
+    ]
+    step = 1 if questions is None else max(1, len(asked) // questions)
     return Conversation(
         name=path.stem,
         turns=tuple(
             Remembered(turn["text"], when(turn["time"]) + timedelta(seconds=place), turn["speaker"])
             for place, turn in enumerate(data["turns"])
         ),
-        questions=tuple(
-            Question(q["question"], found, q["category"])
-            for q, found in zip(data["questions"], evidence, strict=True)
-            if found
-        ),
+        questions=tuple(asked[::step][:questions]),
     )
 
 
@@ -156,9 +167,29 @@ async def measure(conversations: Sequence[Conversation], embedder: Embedder, par
             for question in conversation.questions:
                 for budget in BUDGETS:
                     held = await kept(question, budget)
-                    share = sum(place in held for place in question.evidence) / len(question.evidence)
-                    results[way, conversation.name, question.category, budget].append(share)
+                    results[way, conversation.name, question.category, budget].append(question.share(held))
     counter.close()
+    return results
+
+
+async def measure_over_http(conversations: Sequence[Conversation], folder: Path) -> Results:
+    results: Results = defaultdict(list)
+    async with through_explain.sidecar(folder, BUDGETS) as running:
+        for conversation in conversations:
+            began = time.perf_counter()
+            await through_explain.store(running, conversation)
+            stored = time.perf_counter()
+            for way in (through_explain.NEWEST_FIRST, through_explain.STORED):
+                for question in conversation.questions:
+                    for budget in BUDGETS:
+                        held = await through_explain.held(running, way, conversation, question, budget)
+                        results[way, conversation.name, question.category, budget].append(question.share(held))
+            print(
+                f"conversation {conversation.name}: {len(conversation.turns)} turns stored and embedded in "
+                f"{stored - began:.0f} s, {2 * len(BUDGETS) * len(conversation.questions)} questions asked in "
+                f"{time.perf_counter() - stored:.0f} s",
+                flush=True,
+            )
     return results
 
 
@@ -198,13 +229,18 @@ def report(results: Results) -> None:
         table(name, results, lambda conversation, category, number=number: category == number)  # type: ignore[misc]
 
 
-async def run(files: Sequence[Path], model: Path, parts: bool) -> None:
+async def run(conversations: Sequence[Conversation], model: Path, parts: bool) -> None:
     embedder = Embedder(model)
     try:
         await embedder.load()
-        report(await measure([read_conversation(path) for path in files], embedder, parts))
+        report(await measure(conversations, embedder, parts))
     finally:
         await embedder.aclose()
+
+
+async def run_over_http(conversations: Sequence[Conversation]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        report(await measure_over_http(conversations, Path(folder)))
 
 
 def main() -> None:
@@ -212,6 +248,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?", default=DATA, help="folder of LoCoMo's conversations")
     parser.add_argument("--conversations", default="", help="names of files, comma-separated; default: all")
     parser.add_argument("--parts", action="store_true", help="also what recall is without each of its parts")
+    parser.add_argument("--through-explain", action="store_true", help="stored sessions of a running sidecar")
+    parser.add_argument("--questions", type=int, default=None, help="so many of each conversation; default: all")
     parser.add_argument("--model", type=Path, default=None, help="folder of the embedding model's files")
     options = parser.parse_args()
     names = [name for name in options.conversations.split(",") if name]
@@ -222,8 +260,12 @@ def main() -> None:
             file=sys.stderr,
         )
         return
+    conversations = [read_conversation(path, options.questions) for path in files]
     try:
-        asyncio.run(run(files, options.model or default_folder(), options.parts))
+        if options.through_explain:
+            asyncio.run(run_over_http(conversations))
+        else:
+            asyncio.run(run(conversations, options.model or default_folder(), options.parts))
     except EmbedderUnavailable as error:
         print(f"not measured: {error.detail}", file=sys.stderr)
 
