@@ -24,7 +24,7 @@ from app.context.blocks import (
 from app.context.fit import DoesNotFit, FitPlan, Sized, fit
 from app.context.gather import gather
 from app.context.render import ENTITY_LABELS, render
-from app.context.tokens import MESSAGE_OVERHEAD, REQUEST_OVERHEAD, TokenCounter
+from app.context.tokens import MESSAGE_OVERHEAD, REQUEST_OVERHEAD, TokenCounter, Tokenizer, tokenizer_of
 from app.errors import ContextTooLarge
 
 SIMILARITY_LINE = 0.80
@@ -51,7 +51,8 @@ class Prepared:
     plain: Message | None
     """The one user message of a request that has nothing else: needs no fitting."""
     counter: TokenCounter
-    _sizes: dict[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    _sizes: dict[Tokenizer, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    _messages: dict[Tokenizer, Mapping[int, int]] = field(default_factory=dict)
 
     async def total_tokens(self, tokenizer: str) -> int:
         """All that is offered, before any trimming, as one request's tokens."""
@@ -63,11 +64,20 @@ class Prepared:
 
     async def sizes(self, tokenizer: str) -> Mapping[str, tuple[int, ...]]:
         """Tokens of each variant of each block, by id; counted once per tokenizer, off the event loop if large."""
-        known = self._sizes.get(tokenizer)
-        if known is None:
-            known = await self.counter.run(lambda: self._count(tokenizer), self.characters, tokenizer)
-            self._sizes[tokenizer] = known
-        return known
+        key = tokenizer_of(tokenizer)
+        if key not in self._sizes:
+            counted = await self.counter.run(lambda: self._count(tokenizer), self.characters, tokenizer)
+            self._sizes[key], self._messages[key] = counted
+        return self._sizes[key]
+
+    def messages_tokens(self, messages: Sequence[Message], tokenizer: str) -> int:
+        """Tokens of a request's messages; those that are messages of the blocks, unchanged, are not counted again."""
+        known = self._messages.get(tokenizer_of(tokenizer), {})
+        of_message = self.counter.message_tokens
+        counted = (known.get(id(m)) for m in messages)
+        return REQUEST_OVERHEAD + sum(
+            of_message(m, tokenizer) if n is None else n for m, n in zip(messages, counted, strict=True)
+        )
 
     def overhead(self) -> int:
         """Tokens of what holds the blocks together."""
@@ -75,18 +85,25 @@ class Prepared:
         lists = sum(SECTION_OVERHEAD for kind in ENTITY_LABELS if kind in kinds)
         return REQUEST_OVERHEAD + lists + (MESSAGE_OVERHEAD if kinds & _SYSTEM_KINDS else 0)
 
-    def _count(self, tokenizer: str) -> Mapping[str, tuple[int, ...]]:
-        count, of_message = self.counter.count, self.counter.message_tokens
+    def _count(self, tokenizer: str) -> tuple[Mapping[str, tuple[int, ...]], Mapping[int, int]]:
+        """By block, and by the identity of each message in them: they live as long as the blocks do."""
+        count = self.counter.count
         sizes: dict[str, tuple[int, ...]] = {}
+        messages: dict[int, int] = {}
+
+        def of_message(message: Message) -> int:
+            tokens = messages[id(message)] = self.counter.message_tokens(message, tokenizer)
+            return tokens
+
         for block in self.blocks:
             if block.kind is Kind.TOOLS:
                 sizes[block.id] = (self.counter.tools_tokens(self.material.tools, tokenizer),)
             elif block.turns:
-                sizes[block.id] = tuple(sum(of_message(m, tokenizer) for m in turn) for turn in block.turns)
+                sizes[block.id] = tuple(sum(map(of_message, turn)) for turn in block.turns)
             else:
                 included = sizes[block.includes][0] if block.includes else 0
                 sizes[block.id] = tuple(max(0, count(text, tokenizer) + 1 - included) for text in block.texts)
-        return sizes
+        return sizes, messages
 
 
 class ContextBuilder:
@@ -184,7 +201,7 @@ class ContextBuilder:
             except DoesNotFit:
                 plan = _essentials(sized)  # the exact count of the whole decides
             messages = render(prepared.blocks, plan.chosen)
-            tokens = fixed + self._counter.messages_tokens(messages, target.tokenizer)
+            tokens = fixed + prepared.messages_tokens(messages, target.tokenizer)
             if tokens <= target.budget:
                 return plan, messages, tokens
             if len(plan.chosen) == sum(1 for size in sized if size.priority == Priority.NEVER_TRIM):

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -38,6 +39,8 @@ SAMPLE_MARGIN: Final = 1.10
 INLINE_CHARACTERS: Final = 20_000
 """Up to this much is counted on the caller's thread (about 1 ms), more goes to the counter's own threads."""
 CACHE_ENTRIES: Final = 16_384
+CACHED_AS_TEXT: Final = 400
+"""Characters; longer texts are remembered by their digest. A string knows its own hash: as a key it costs a third."""
 
 MESSAGE_OVERHEAD: Final = 5
 """Tokens a chat template adds per message: Llama 3 writes five (two header marks, role, blank line, end mark), OpenAI
@@ -83,6 +86,7 @@ TOKENIZERS: Final[Mapping[str, Tokenizer]] = {
 UNKNOWN_TOKENIZER: Final = Tokenizer("cl100k_base", 1.2)
 
 
+@lru_cache(maxsize=1_024)
 def tokenizer_of(name: str) -> Tokenizer:
     """The tokenizer a name stands for: exactly, else by its longest known beginning (`gpt-4o-mini`), else unknown."""
     found = TOKENIZERS.get(name)
@@ -257,7 +261,7 @@ class TokenCounter:
             return 0
         if encoding == "utf8":
             return len(text.encode("utf-8", "surrogatepass"))
-        key = (encoding, len(text), text if len(text) <= 64 else _digest(text))
+        key = (encoding, len(text), text if len(text) <= CACHED_AS_TEXT else _digest(text))
         with self._cache_lock:
             known = self._cache.pop(key, None)
             if known is not None:
