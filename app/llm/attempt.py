@@ -185,7 +185,7 @@ class Attempt:
             model=self.model,
             messages=self.window.messages,
             local_only=route.local_only,
-            max_output_tokens=self.window.reserved_output if self._plan.wanted_output else None,
+            max_output_tokens=self._most_output(),
             temperature=request.temperature,
             stop=request.stop,
             response_format=request.response_format,
@@ -195,6 +195,17 @@ class Attempt:
             request_id=request.request_id,
             task_type=request.task_type,
         )
+
+    def _most_output(self) -> int | None:
+        """The length to ask for. Where nobody named one, a model on this machine gets what its window has left: most
+        servers would otherwise write on past the window and forget the prompt. A cloud has a default of its own."""
+        if self._plan.wanted_output:
+            return self.window.reserved_output
+        if not self.model.location.is_local or self.model.provider == "builtin":
+            return None
+        room = max(self.window.window - self.window.input_tokens, self.window.reserved_output)
+        limit = self.model.max_output_tokens.value
+        return room if limit is None else min(room, limit)
 
     def _start(self) -> AttemptStart:
         request = self._plan.request

@@ -69,11 +69,17 @@ async def test_limit_temperature_and_stops_reach_the_model(lab: Laboratory, mode
     assert data_of(events, "context")[0]["reserved_output"] == 123
 
 
+async def test_a_local_model_may_write_until_its_window_is_full(lab: Laboratory) -> None:
+    events = await lab.chat(query="hi", model="ollama/small")
+    context = next(event.data for event in events if event.name == "context")
+    assert lab.sent["options"]["num_predict"] == context["window"] - context["input_tokens"]
+
+
 @pytest.mark.parametrize("model", WIRES)
 async def test_what_was_not_asked_for_is_not_sent(lab: Laboratory, model: str) -> None:
     await lab.chat(query="hi", model=model)
     sent = json.dumps(lab.sent)
-    for word in ("temperature", "stop_sequences", '"stop"', "tools", "response_format", "num_predict"):
+    for word in ("temperature", "stop_sequences", '"stop"', "tools", "response_format"):
         assert word not in sent
     if model == "anthropic/careful":
         assert lab.sent["max_tokens"] == 4000, "this wire demands a limit: the model's own"
