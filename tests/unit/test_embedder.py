@@ -233,7 +233,10 @@ class TestModelFiles:
         shelf = tmp_path / "shelf"
         shelf.mkdir()
         settings = {"NO_INDEX": "1", "FIND_LINKS": str(shelf)}
-        for client, own in (("PIP", {"CONFIG_FILE": os.devnull}), ("UV", {"NO_CONFIG": "1", "OFFLINE": "1"})):
+        for client, own in (
+            ("PIP", {"CONFIG_FILE": os.devnull}),
+            ("UV", {"NO_CONFIG": "1", "OFFLINE": "1", "NO_CACHE": "1"}),
+        ):
             for name, value in {**settings, **own}.items():
                 monkeypatch.setenv(f"{client}_{name}", value)
         return shelf
