@@ -13,6 +13,7 @@ from app.cli.common import CliError, read_settings
 from app.cli.request import (
     FileOption,
     ModelOption,
+    RetrieveOption,
     SessionOption,
     TaskTypeOption,
     TextArgument,
@@ -37,6 +38,7 @@ def chat(
     model: ModelOption = None,
     session: SessionOption = None,
     file: FileOption = None,
+    retrieve: RetrieveOption = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is whole.")] = False,
     context: Annotated[bool, typer.Option("--context", help="Show what the model was given, and what not.")] = False,
     as_json: Annotated[
@@ -50,7 +52,9 @@ def chat(
     """
     from app.cli.client import Sidecar
 
-    body = request_body(text, workspace=workspace, task_type=task_type, model=model, session=session, file=file)
+    body = request_body(
+        text, workspace=workspace, task_type=task_type, model=model, session=session, file=file, retrieve=retrieve
+    )
     with Sidecar(read_settings()) as sidecar:
         if no_stream:
             _show_whole(sidecar.post(PATH, body | {"stream": False}), as_json, context)

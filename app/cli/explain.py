@@ -12,6 +12,7 @@ from app.cli.common import JsonOption, print_json, read_settings
 from app.cli.request import (
     FileOption,
     ModelOption,
+    RetrieveOption,
     SessionOption,
     TaskTypeOption,
     TextArgument,
@@ -33,6 +34,7 @@ def explain(
     model: ModelOption = None,
     session: SessionOption = None,
     file: FileOption = None,
+    retrieve: RetrieveOption = False,
     messages: Annotated[bool, typer.Option("--messages", help="Print the messages that would be sent, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,7 +45,9 @@ def explain(
     """
     from app.cli.client import Sidecar
 
-    body = request_body(text, workspace=workspace, task_type=task_type, model=model, session=session, file=file)
+    body = request_body(
+        text, workspace=workspace, task_type=task_type, model=model, session=session, file=file, retrieve=retrieve
+    )
     if messages:
         body["include_messages"] = True
     with Sidecar(read_settings()) as sidecar:

@@ -23,6 +23,7 @@ ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Ask this model first; the workspace's policy still holds.")
 ]
 SessionOption = Annotated[str | None, typer.Option("--session", "-s", help="Id of the session to go on with.")]
+RetrieveOption = Annotated[bool, typer.Option("--retrieve", "-r", help="Also use what the workspace's index finds.")]
 FileOption = Annotated[
     str | None,
     typer.Option("--file", "-f", metavar="PATH[:LINE]", help="File you are working on, and the line of the cursor."),
@@ -40,11 +41,14 @@ def request_body(
     model: str | None,
     session: str | None,
     file: str | None,
+    retrieve: bool = False,
 ) -> dict[str, Any]:
     """Only what was given: the sidecar knows the defaults. Raises `CliError` for an empty query or unreadable file."""
     given = {"workspace": workspace, "task_type": task_type, "model": model, "session_id": session}
     body: dict[str, Any] = {"query": read_query(text)}
     body |= {name: value for name, value in given.items() if value is not None}
+    if retrieve:
+        body["retrieve"] = True
     if file is not None:
         body["context"] = {"file": read_file(file)}
     return body
