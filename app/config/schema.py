@@ -191,6 +191,26 @@ class SummarySettings(Entry):
     max_wait_seconds: NonNegativeFloat = Field(
         10, le=600, description="How long an answer waits for a model's summary; then sentences are picked without one."
     )
+    session_wait_seconds: NonNegativeFloat = Field(
+        0, le=600, description="The same where there is a session, whose own summary is written after the answer."
+    )
+
+
+class ContextSettings(Entry):
+    """Where the context builder draws its lines."""
+
+    similarity_line: float = Field(
+        0.80,
+        ge=-1,
+        le=1,
+        description="Cosine from which a chunk beyond the first three stays longer than old messages.",
+    )
+    upgrade_threshold: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Share of what is trimmed last that may be cut off before a larger model is asked instead.",
+    )
 
 
 class RetrievalSettings(Entry):
@@ -208,6 +228,7 @@ class RetrievalSettings(Entry):
 class RoutingFile(Entry):
     retry: Retry = Retry()
     timeouts: Timeouts = Timeouts()
+    context: ContextSettings = ContextSettings()
     summary: SummarySettings = SummarySettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     local_fallback: ModelId | None = Field(None, description="Used when the policy has emptied a route.")

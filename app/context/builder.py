@@ -51,6 +51,7 @@ class Prepared:
     plain: Message | None
     """The one user message of a request that has nothing else: needs no fitting."""
     counter: TokenCounter
+    similarity_line: float = SIMILARITY_LINE
     _sizes: dict[Tokenizer, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     _messages: dict[Tokenizer, Mapping[int, int]] = field(default_factory=dict)
 
@@ -113,13 +114,13 @@ class ContextBuilder:
         self._counter = counter
         self._similarity_line = similarity_line
 
-    async def prepare(self, material: Material) -> Prepared:
-        """Make blocks of all that is offered; independent of any model."""
+    async def prepare(self, material: Material, similarity_line: float | None = None) -> Prepared:
+        """Make blocks of all that is offered; independent of any model. `similarity_line` None: the builder's own."""
         characters = _characters(material)
         plain = _plain(material)
+        line = self._similarity_line if similarity_line is None else similarity_line
         if plain is not None:
-            return Prepared(material, (), (), characters, plain, self._counter)
-        line = self._similarity_line
+            return Prepared(material, (), (), characters, plain, self._counter, line)
         gathered = await self._counter.run(lambda: gather(material, line), characters, "bytes")
         tools = (ContextBlock("tools", Kind.TOOLS, Priority.NEVER_TRIM),) if material.tools else ()
         settled = tuple(
@@ -128,7 +129,7 @@ class ContextBuilder:
             )
             for i, a in enumerate(gathered.absorbed)
         )
-        return Prepared(material, tools + gathered.blocks, settled, characters, None, self._counter)
+        return Prepared(material, tools + gathered.blocks, settled, characters, None, self._counter, line)
 
     async def fit(
         self,

@@ -174,7 +174,8 @@ async def fold(builder: ContextBuilder, prepared: Prepared, plan: SummaryPlan, s
             history=tuple(material.history[index] for index in history),
             history_scores=tuple(scores[index] for index in history),
             messages=tuple(material.messages[index] for index in own),
-        )
+        ),
+        prepared.similarity_line,
     )
     names = {block.id: name for block, name in zip(_earlier(folded), kept_ids, strict=True)}
     done = tuple(

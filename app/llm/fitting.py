@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from app.context.blocks import BlockOutcome, ContextWindow, Kind, Outcome, Priority
 from app.context.builder import ContextBuilder, Prepared
 from app.context.summary import IN_THE_SUMMARY, SUMMARY_TOKENS, SummaryPlan, older_blocks, plan_summary
-from app.context.upgrade import UpgradeOption, choose_upgrade
+from app.context.upgrade import UpgradeOption, choose_upgrade, needs_upgrade
 from app.errors import ContextTooLarge
 from app.llm.calibrating import Calibrator
 from app.llm.plan import Plan
@@ -52,7 +52,7 @@ class Fitter:
             window = await self._window(plan, plan.prepared, model)
             if plan.only_truncates:
                 return Fitted(model, window, plan.prepared)
-            if not window.loses_priority_2:
+            if not needs_upgrade(window, plan.policy.config.routing.context.upgrade_threshold):
                 return await self._with_loss(plan, Fitted(model, window, plan.prepared))
         except ContextTooLarge as error:
             if plan.only_truncates:
@@ -120,7 +120,10 @@ class Fitter:
         """The upgrade with its window, and why others were not taken. The policy has filtered `route.upgrades`."""
         larger = {m.id: m for m in plan.route.upgrades if m.context_window.value > model.context_window.value}
         options = [self._option(m) for m in larger.values()]
-        choice = await choose_upgrade(plan.prepared, window, options, wanted_output=plan.wanted_output)
+        threshold = plan.policy.config.routing.context.upgrade_threshold
+        choice = await choose_upgrade(
+            plan.prepared, window, options, wanted_output=plan.wanted_output, threshold=threshold
+        )
         notes = (*choice.notes, *_denied(plan))
         if choice.option is None:
             return None, notes

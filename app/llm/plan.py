@@ -96,7 +96,7 @@ async def make_plan(
     """
     profile = policy.profile(request.workspace)
     material = request.material
-    prepared = await builder.prepare(material)
+    prepared = await builder.prepare(material, policy.config.routing.context.similarity_line)
     code = involves_code(material) if request.contains_code is None else request.contains_code
     facts = RoutingFacts(
         task_type=request.task_type,

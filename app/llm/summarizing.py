@@ -51,6 +51,8 @@ MOST_INPUT_TOKENS = 6_000
 REMEMBERED = 64
 """Summaries kept for clients that send their whole conversation with every request."""
 
+WRITTEN_LATER = "the session's own summary is written after the answer"
+
 Ask = Callable[[ModelRequest], Awaitable[str]]
 """A model's whole answer. Raises `SidecarError`."""
 
@@ -149,6 +151,8 @@ class Summariser:
         """(summary, who wrote it, what went wrong)."""
         model, tokenizer = plan.route.summarizer, fitted.model.tokenizer
         problem = _nobody(plan) if model is None else f"{model.id} is {resting}" if resting else None
+        if model is not None and _bound(plan) <= 0 and plan.request.session_id is not None:
+            problem = WRITTEN_LATER
         if model is not None and problem is None:
             verdict = await self._asked(plan, lost, model, ask)
             if verdict.text is not None:
@@ -159,12 +163,13 @@ class Summariser:
         verdict = await self._accepted(lost, await self._extracted(lost), tokenizer)
         if verdict.text is None:
             return None, "", problem
-        warning = None if model is None else f"{problem}; sentences were picked from them without a model"
+        quiet = model is None or problem == WRITTEN_LATER
+        warning = None if quiet else f"{problem}; sentences were picked from them without a model"
         return verdict.text, f"the built-in extraction ({problem})", warning
 
     async def _asked(self, plan: Plan, lost: SummaryPlan, model: ModelSpec, ask: Ask) -> Verdict:
-        """What the model wrote, within `summary.max_wait_seconds`; or why it wrote nothing."""
-        bound = plan.policy.config.routing.summary.max_wait_seconds
+        """What the model wrote, within the configured bound; or why it wrote nothing."""
+        bound = _bound(plan)
         if bound <= 0:
             return Verdict(None, "routing.yaml lets no answer wait for it")
         try:
@@ -216,8 +221,19 @@ def would_summarise(plan: Plan, fitted: Fitted) -> Fitted:
     if fitted.lost is None:
         return fitted
     model = plan.route.summarizer
-    writer = model.id if model is not None else f"the built-in extraction ({_nobody(plan)})"
+    if model is None:
+        writer = f"the built-in extraction ({_nobody(plan)})"
+    elif plan.request.session_id is not None and _bound(plan) <= 0:
+        writer = f"the built-in extraction ({WRITTEN_LATER})"
+    else:
+        writer = model.id
     return _noted(fitted, f"{len(fitted.lost.block_ids)} older messages would be summarised by {writer}")
+
+
+def _bound(plan: Plan) -> float:
+    """Seconds an answer waits for a summary. A session's own is written after the answer: nobody need wait for it."""
+    settings = plan.policy.config.routing.summary
+    return settings.max_wait_seconds if plan.request.session_id is None else settings.session_wait_seconds
 
 
 def _nobody(plan: Plan) -> str:
