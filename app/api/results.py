@@ -89,6 +89,9 @@ class ContextResult(Result):
     reserved_output: int
     upgraded_from: str | None = Field(None, description="The model whose window was too small.")
     blocks: list[BlockResult]
+    notes: list[str] = Field(
+        default_factory=list, description="Upgrades that were not taken and why, who summarised; absent where empty."
+    )
 
 
 class AttemptResult(Result):

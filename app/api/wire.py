@@ -40,6 +40,7 @@ def route_data(request_id: str, route: Route) -> Json:
 
 
 def context_data(window: ContextWindow) -> Json:
+    notes: Json = {"notes": list(window.notes)} if window.notes else {}
     return {
         "model": window.model,
         "window": window.window,
@@ -57,6 +58,7 @@ def context_data(window: ContextWindow) -> Json:
             }
             for block in window.blocks
         ],
+        **notes,
     }
 
 

@@ -39,6 +39,8 @@ def context_table(context: Row, title: str, out: TextIO | None = None) -> None:
         for block in rows_of(context.get("blocks"))
     ]
     table(columns, rows, title=title, out=out)
+    for said in context.get("notes") or ():
+        print(f"note: {said}", file=out)
 
 
 def verdict_table(verdicts: Iterable[Row]) -> None:

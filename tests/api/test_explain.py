@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from tests.fakes.laboratory import RULES, WIRES, Laboratory, data_of, laboratory
-from tests.fakes.providers import Reply, Status
+from tests.fakes.providers import FakeProvider, Reply, Status
+from tests.fakes.sidecar import running_sidecar
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -181,3 +183,24 @@ async def test_what_can_be_fitted_nowhere_is_explained_too(lab: Laboratory) -> N
     assert only["context"] is None
     assert "512" in only["problem"]
     assert only["estimated_cost_usd"] is None
+
+
+async def test_a_denied_upgrade_is_said_with_its_reason(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        models = [
+            {"id": "ollama/small", "api_base": provider.url, "context_window": 8192},
+            {"id": "claude-sonnet-4-5-20250929"},
+        ]
+        async with running_sidecar(
+            tmp_path,
+            models=models,
+            rules=[{"name": "all", "conditions": {}, "model": "ollama/small"}],
+            models_extra={"upgrades": ["claude-sonnet-4-5-20250929"]},
+        ) as sidecar:
+            chunks = [{"text": f"x{i} = {i}\n" * 900, "path": f"m{i}.py", "similarity": 0.9} for i in range(4)]
+            body = {"query": "why?", "workspace": "work", "context": {"chunks": chunks}}
+            found = (await sidecar.http.post("/api/v1/explain", json=body)).json()
+            notes = found["candidates"][0]["context"]["notes"]
+            assert any("claude-sonnet-4-5-20250929" in note and "not upgraded" in note for note in notes), notes
+            events = await sidecar.chat(**body)
+            assert next(event.data for event in events if event.name == "context")["notes"] == notes
