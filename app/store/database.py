@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 from app.errors import StartupError
 from app.store import opening
 from app.store.opening import Schema
-from app.store.writer import StoreUnavailable, Write, Writer, open_engine
+from app.store.writer import StoreUnavailable, Write, Writer, is_unavailable, open_engine
 
 __all__ = ["Database", "DatabaseHealth", "StoreUnavailable"]
 
@@ -114,10 +114,25 @@ class Database:
         self._writer.submit(_SoonWrite(fn, durable))
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
-        """Run `fn(connection)` on a read-only connection in a reader's thread; all its queries see one snapshot."""
+        """Run `fn(connection)` on a read-only connection in a reader's thread; all its queries see one snapshot.
+
+        Raises what `fn` raised, or `StoreUnavailable` where SQLite blames the file, the disk or a lock.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
 
     def _read(self, fn: Callable[[Connection], T]) -> T:
+        try:
+            return self._in_snapshot(fn)
+        except Exception as error:
+            if opening.is_broken(error):
+                self._writer.suspect = True
+            if not is_unavailable(error):
+                raise
+            reason = str(getattr(error, "orig", error))
+            log.warning("the database cannot be read: %s", reason)
+            raise StoreUnavailable(f"the database cannot be read: {reason}") from None
+
+    def _in_snapshot(self, fn: Callable[[Connection], T]) -> T:
         with self._read_engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")
             try:

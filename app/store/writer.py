@@ -40,7 +40,7 @@ _IDLE_SECONDS = 1.0
 
 
 class StoreUnavailable(SidecarError):
-    """The database cannot be written now: locked by another program, disk full, or the queue is full."""
+    """The database cannot be used now: locked by another program, disk full, damaged, or the queue is full."""
 
     status = 503
     code = "storage_unavailable"
@@ -79,7 +79,8 @@ def open_engine(path: Path, *, read_only: bool, busy_ms: int) -> Engine:
         connection.execute("PRAGMA query_only = ON" if read_only else "PRAGMA wal_autocheckpoint = 0")
         return connection
 
-    return create_engine("sqlite+pysqlite://", creator=connect, isolation_level="AUTOCOMMIT")
+    # Parameters stay out of error texts: an exception in the log must not repeat what somebody wrote.
+    return create_engine("sqlite+pysqlite://", creator=connect, isolation_level="AUTOCOMMIT", hide_parameters=True)
 
 
 class Writer:

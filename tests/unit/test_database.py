@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from app.errors import StartupError
 from app.store import migrations
@@ -282,3 +283,37 @@ async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="cannot use") as raised:
         await Database.open(tmp_path / "file" / "sidecar.db", now=NOW)
     assert raised.value.exit_code == EXIT_DATABASE
+
+
+async def test_damage_met_while_reading_is_a_503_and_checked_at_the_next_start(path: Path) -> None:
+    database = await Database.open(path, now=NOW)
+
+    def fill(connection: Connection) -> None:
+        for number in range(500):
+            put(connection, f"{number:05}" * 40)
+
+    await database.write(fill)
+    await database.close()
+    database = await Database.open(path, now=NOW)
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        for page in range(4096, len(content), 4096):
+            file.seek(page)
+            file.write(b"\xab" * 64)
+    with pytest.raises(StoreUnavailable, match="malformed"):
+        await database.read(ids)
+    assert not database.health().ok
+    await database.close()
+    assert not clean_marker(path).exists()
+    database = await Database.open(path, now=NOW)
+    assert "set aside" in database.notices[0]
+    await database.close()
+
+
+async def test_an_error_text_repeats_nothing_that_was_written(path: Path) -> None:
+    database = await Database.open(path, now=NOW)
+    await database.write(lambda connection: put(connection, "a secret"))
+    with pytest.raises(IntegrityError) as raised:
+        await database.write(lambda connection: put(connection, "a secret"))
+    assert "a secret" not in str(raised.value)
+    await database.close()
