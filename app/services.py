@@ -143,7 +143,13 @@ class Services:
             "interrupted": ledger.interrupted,
             "notices": list(database.notices),
         }
-        if not (ledger.ok and database.ok):
+        if not database.ok:
+            found |= {
+                "status": "degraded",
+                "reason": "SQLite found damage in the database",
+                "remedy": "restart the sidecar: it checks the file, and sets it aside if it is damaged",
+            }
+        elif not ledger.ok:
             found |= {
                 "status": "degraded",
                 "reason": ledger.last_error or "the database cannot be written",
