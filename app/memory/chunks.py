@@ -36,8 +36,7 @@ def chunk_id(path: str, text: str, occurrence: int) -> str:
     """
     digest = hashlib.sha256()
     for part in (path, text, str(occurrence)):
-        # surrogateescape: file names that are not UTF-8 are indexed like any other.
-        encoded = part.encode("utf-8", "surrogateescape")
+        encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.hexdigest()[:32]
 

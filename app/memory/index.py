@@ -51,6 +51,8 @@ QUERY_TERMS: Final = 48
 MAINTAIN_AFTER: Final = 32
 """Writes after which a table is optimised in the background: each leaves a small file and a version."""
 _PROBES: Final = 32
+_CACHE_BYTES: Final = 64 * 2**20
+"""For index pages, and again for table metadata; LanceDB would take gigabytes."""
 _KEEP_VERSIONS: Final = timedelta(seconds=60)
 """Far longer than any search reads one."""
 _OPTIMIZE_PAUSES: Final = (0.2, 1.0)
@@ -382,7 +384,11 @@ async def _connect(folder: Path) -> AsyncConnection:
     await asyncio.to_thread(_prepare, folder)
     import lancedb
 
-    return await lancedb.connect_async(folder, read_consistency_interval=timedelta(0))
+    return await lancedb.connect_async(
+        folder,
+        read_consistency_interval=timedelta(0),
+        session=lancedb.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES),
+    )
 
 
 def _prepare(folder: Path) -> None:

@@ -29,6 +29,7 @@ SECTIONS: list[tuple[str, type[schema.Entry]]] = [
     ("routing.yaml/rules", schema.Rule),
     ("routing.yaml/retry", schema.Retry),
     ("routing.yaml/timeouts", schema.Timeouts),
+    ("routing.yaml/context", schema.ContextSettings),
     ("routing.yaml/summary", schema.SummarySettings),
     ("routing.yaml/retrieval", schema.RetrievalSettings),
     ("profiles.yaml", schema.ProfilesFile),
