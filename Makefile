@@ -40,7 +40,7 @@ embedded: $(VENV)/.run  ## add llama.cpp, so that GGUF files answer in-process
 
 lock:  ## renew the lock files from pyproject.toml
 	@$(UV) $(COMPILE) -o requirements.lock
-	@$(UV) $(COMPILE) --extra embedded --group dev -c requirements.lock -o requirements-dev.lock
+	@$(UV) $(COMPILE) --extra embedded --extra otel --group dev -c requirements.lock -o requirements-dev.lock
 	@echo 'xllamacpp==2026.10.11549' | $(UV) pip compile - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --no-annotate -o requirements-embedded.lock
 

@@ -1,0 +1,72 @@
+"""What runs beside the requests: the warm-up, the watch on the configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+from app.services.parts import Services
+
+log = logging.getLogger(__name__)
+
+
+async def start_background(services: Services, stack: AsyncExitStack, freeze: bool) -> None:
+    """Start what runs beside the requests; it is ended before anything it uses is closed."""
+    stop = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def start(work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(ended)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work ended unexpectedly", exc_info=error)
+
+    async def end() -> None:
+        stop.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    start(_warm_up(services, freeze))
+    start(services.config.watch(stop))
+    services.config.subscribe(lambda _: start(services.refresh_models(force=True)))
+
+
+async def _warm_up(services: Services, freeze: bool) -> None:
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[None] = loop.create_future()
+
+    def load() -> None:
+        try:
+            services.translator.load()
+            services.counter.load()
+        except Exception:
+            # The translator keeps its own problem for /health; requests that need it say so.
+            log.exception("a part of the program could not be loaded")
+        with suppress(RuntimeError):  # the loop is closed: the sidecar ended while this was loading
+            loop.call_soon_threadsafe(_resolve, loaded)
+
+    # A thread of its own, and a daemon: an import cannot be cancelled, and must not hold up the end of the process.
+    threading.Thread(target=load, name="warm-up", daemon=True).start()
+    await services.refresh_models()
+    await loaded
+    if freeze:
+        gc.collect()
+        gc.freeze()
+    services.warm.set()
+    log.info("ready: litellm and the tokenizer are loaded")
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

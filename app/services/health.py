@@ -1,0 +1,92 @@
+"""What `/health` says: each part as ok, degraded or down, with the reason and the remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.services.parts import Services
+
+
+async def health(services: Services) -> dict[str, Any]:
+    """Each part as ok, degraded or down, with the reason and the remedy."""
+    parts = {
+        "config": _config_health(services),
+        "ledger": _ledger_health(services),
+        "litellm": _litellm_health(services),
+        "models": _models_health(services),
+        "embedding": _embedding_health(services),
+        "index": services.memory.health(),
+    }
+    worst = max((part["status"] for part in parts.values()), key=["ok", "starting", "degraded", "down"].index)
+    return {"status": worst, "parts": parts}
+
+
+def _config_health(services: Services) -> dict[str, Any]:
+    status = services.config.status
+    found: dict[str, Any] = {
+        "status": "ok",
+        "folder": str(services.config.path.resolve()),
+        "fingerprint": status.fingerprint,
+        "loaded_at": status.loaded_at.isoformat(),
+        "warnings": list(status.warnings),
+    }
+    if status.last_error:
+        problems = [str(problem) for problem in status.last_error]
+        found |= {
+            "status": "degraded",
+            "reason": "the files as they are now cannot be used; the last good configuration is in force",
+            "problems": problems,
+            "remedy": "llm-sidecar config check",
+        }
+    return found
+
+
+def _ledger_health(services: Services) -> dict[str, Any]:
+    ledger, database = services.ledger.health(), services.database.health()
+    found: dict[str, Any] = {
+        "status": "ok",
+        "waiting": ledger.waiting,
+        "lost": ledger.lost,
+        "interrupted": ledger.interrupted,
+        "notices": list(database.notices),
+    }
+    if not database.ok:
+        found |= {
+            "status": "degraded",
+            "reason": "SQLite found damage in the database",
+            "remedy": "restart the sidecar: it checks the file, and sets it aside if it is damaged",
+        }
+    elif not ledger.ok:
+        found |= {
+            "status": "degraded",
+            "reason": ledger.last_error or "the database cannot be written",
+            "remedy": f"make room on the disk of {services.settings.data_dir}, or end what locks its sidecar.db",
+        }
+    return found
+
+
+def _litellm_health(services: Services) -> dict[str, Any]:
+    if services.translator.problem is not None:
+        return {"status": "down", "reason": services.translator.problem, "remedy": "reinstall llm-sidecar"}
+    return {"status": "ok" if services.translator.ready else "starting"}
+
+
+def _embedding_health(services: Services) -> dict[str, Any]:
+    problem = services.embedder.problem
+    if problem is None:
+        return {"status": "ok", "search": "meaning and words"}
+    # Searching by words alone is less, and no defect of the sidecar.
+    remedy = "llm-sidecar models fetch"
+    return {"status": "ok", "search": "words", "reason": problem, "remedy": remedy}
+
+
+def _models_health(services: Services) -> dict[str, Any]:
+    servers = {
+        report.api_base: {"status": "ok", "models": len(report.models)}
+        if report.reachable
+        else {"status": "down", "reason": report.problem, "remedy": "start it, or change models.yaml"}
+        for report in services.discovery.reports
+    }
+    # The built-in model always answers: a server that is away is no defect of the sidecar.
+    return {"status": "ok", "servers": servers, "resting": services.router.breakers.states()}

@@ -1,0 +1,77 @@
+"""Services: everything a request may need, as one record."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.chat.capture import SessionCapture
+from app.chat.service import ChatService
+from app.chat.sessions import Sessions
+from app.chat.summaries import RollingSummaries
+from app.config.secrets import Secrets
+from app.config.watcher import ConfigStore
+from app.context.tokens import TokenCounter
+from app.llm.clock import Clock
+from app.llm.discovery import Discovery, local_endpoints
+from app.llm.router import ModelRouter
+from app.llm.translate import Translator
+from app.memory.embedder import Embedder
+from app.memory.workspace import WorkspaceMemory
+from app.routing.catalog import ModelCatalog
+from app.services.health import health
+from app.services.policies import PolicyHolder
+from app.settings import Settings
+from app.store.database import Database
+from app.usage.ledger import UsageLedger
+from app.usage.reports import UsageReports
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a request may need. Made by `open_services`."""
+
+    settings: Settings
+    clock: Clock
+    config: ConfigStore
+    secrets: Secrets
+    database: Database
+    ledger: UsageLedger
+    reports: UsageReports
+    translator: Translator
+    counter: TokenCounter
+    discovery: Discovery
+    router: ModelRouter
+    embedder: Embedder
+    memory: WorkspaceMemory
+    sessions: Sessions
+    capture: SessionCapture
+    summaries: RollingSummaries
+    chat: ChatService
+    policies: PolicyHolder
+    token: str
+    started_at: datetime
+    instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
+    warm: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def catalog(self) -> ModelCatalog:
+        return self.policies.current.catalog
+
+    async def ready(self) -> None:
+        """Returns when the slow parts are loaded and the model servers of this machine were asked once."""
+        await self.warm.wait()
+
+    async def refresh_models(self, *, force: bool = False) -> None:
+        """Ask the local model servers what they have, where the last answer is old; the catalog follows."""
+        endpoints = local_endpoints(self.catalog.all())
+        if force or self.discovery.stale(endpoints):
+            self.policies.discovered(await self.discovery.refresh(endpoints, force=force))
+
+    async def health(self) -> dict[str, Any]:
+        """Each part as ok, degraded or down, with the reason and the remedy."""
+        return await health(self)
