@@ -10,16 +10,13 @@ Its own imports are few on purpose: the program behind the port takes half a sec
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import uvicorn
@@ -31,6 +28,7 @@ from app.api.security import DoorPolicy, load_or_create_token
 from app.api.starting import Starting
 from app.config.redact import Redactor
 from app.errors import StartupError
+from app.process import Parent, bound_socket, lock_data_folder, parent_watch, private_files, signals
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,14 +38,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXIT_LOCKED: Final = 75
-"""Another sidecar runs on the same data folder (sysexits' EX_TEMPFAIL)."""
-EXIT_PORT: Final = 69
-"""The port cannot be had (sysexits' EX_UNAVAILABLE)."""
 MIN_TOKEN: Final = 16
 """Characters; anything shorter can be guessed through an open port. Our own have 43."""
 STREAMS_END_SECONDS: Final = 2
 """How long open answers may take to say their last word; the whole shutdown has 5 s."""
+
+NOBODY: Final = Parent()
 
 OpenServices: TypeAlias = "Callable[[Settings, str], AbstractAsyncContextManager[Services]]"
 
@@ -66,8 +62,8 @@ def openapi_document() -> dict[str, Any]:
     return describe()
 
 
-async def serve(settings: Settings, open_services: OpenServices | None = None) -> int:
-    """Run a sidecar until it is told to stop; its exit status.
+async def serve(settings: Settings, open_services: OpenServices | None = None, parent: Parent = NOBODY) -> int:
+    """Run a sidecar until it is told to stop, or until `parent` has ended; its exit status.
 
     Raises `StartupError` (data folder locked, port taken, …) and `ConfigError` before the ready line.
     """
@@ -78,7 +74,19 @@ async def serve(settings: Settings, open_services: OpenServices | None = None) -
         starting = Starting(DoorPolicy(token, tuple(settings.allowed_hosts), tuple(settings.allowed_origins)))
         server = SidecarServer(server_config(starting, lifespan="off"))
         stopping = asyncio.Event()
-        with signals(server, stopping):
+
+        def stop() -> None:
+            # The first time in order; a second time nobody is waited for.
+            server.force_exit = server.should_exit
+            server.should_exit = True
+            stopping.set()
+
+        def left_alone() -> None:
+            # A parent's death is seen in up to two ways, and is no second order.
+            if not stopping.is_set():
+                stop()
+
+        with signals(stop), parent_watch(parent, left_alone):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             # A server that ended by itself ends the process; its error is raised where it is awaited.
             serving.add_done_callback(lambda _: stopping.set())
@@ -146,27 +154,6 @@ class SidecarServer(uvicorn.Server):
         yield
 
 
-@contextmanager
-def signals(server: uvicorn.Server, stopping: asyncio.Event) -> Iterator[None]:
-    """The first signal ends in order; a second one does not wait for anybody."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
-        stopping.set()
-
-    wanted = [signal.SIGTERM, signal.SIGINT]
-    if sys.platform == "win32":
-        wanted.append(signal.SIGBREAK)
-    before = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop)) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def announce(listener: socket.socket, services: Services) -> None:
     """The one line on stdout, for the program that started us; never the token."""
     line = {
@@ -187,86 +174,6 @@ def token_of(settings: Settings) -> str:
     if len(token) < MIN_TOKEN or not all("!" <= character <= "~" for character in token):
         raise StartupError(f"SIDECAR_TOKEN must be at least {MIN_TOKEN} ASCII characters without spaces")
     return token
-
-
-@contextmanager
-def private_files() -> Iterator[None]:
-    """What is written from here on is its owner's alone: the database holds conversations, private ones too."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-@contextmanager
-def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """A listening socket, so that whoever knows the port may connect while the rest still starts.
-
-    Raises `StartupError` with `EXIT_PORT`.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
-    except OSError as error:
-        raise StartupError(f"cannot listen on {host}: {error}", EXIT_PORT) from None
-    with contextlib.closing(listener):
-        try:
-            if os.name == "posix":
-                # On Windows this would let two programs listen on one port.
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(2048)
-            listener.setblocking(False)
-        except OSError as error:
-            detail = f"cannot listen on {host}:{port}: {error.strerror or error}; set SIDECAR_PORT to another, or 0"
-            raise StartupError(detail, EXIT_PORT) from None
-        yield listener
-
-
-@contextmanager
-def lock_data_folder(folder: Path) -> Iterator[None]:
-    """Hold the data folder: one sidecar per database. The operating system lets go when the process dies.
-
-    Raises `StartupError` with `EXIT_LOCKED` and the pid of the holder.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "sidecar.lock").open("a+", encoding="ascii")
-    except OSError as error:
-        raise StartupError(f"cannot use the data folder {folder}: {error.strerror or error}") from None
-    with file:
-        if not _try_lock(file.fileno()):
-            file.seek(0)
-            holder = file.read(20).strip() or "unknown"
-            detail = (
-                f"another sidecar (pid {holder}) runs on the data folder {folder}; stop it, or set SIDECAR_DATA_DIR"
-            )
-            raise StartupError(detail, EXIT_LOCKED)
-        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, and only the pid is not told
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), f"{os.getpid()}\n".encode())
-        yield
-
-
-def _try_lock(handle: int) -> bool:
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            # Beyond the text, so that the pid stays readable while it is locked.
-            os.lseek(handle, 1_000_000, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 class RedactingFormatter(logging.Formatter):

@@ -14,6 +14,7 @@ from app.cli.common import CliError, ExitCode, read_settings, warn
 if TYPE_CHECKING:
     import asyncio
 
+    from app.process import Parent
     from app.settings import Settings
 
 
@@ -34,20 +35,30 @@ def serve(
         Path | None, typer.Option(help="Folder of the database and the token.", show_default="your data folder")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
+    exit_with_stdin: Annotated[
+        bool,
+        typer.Option("--exit-with-stdin", help="End when standard input ends: when the program that started it does."),
+    ] = False,
+    watch_pid: Annotated[int | None, typer.Option(min=1, help="End when this process has ended.")] = None,
 ) -> None:
     """Start the sidecar, and stop it with Ctrl-C.
 
-    When it listens it prints one JSON line with its port on stdout; logs go to stderr. Every option may also stand in
-    the environment: SIDECAR_HOST, SIDECAR_PORT, SIDECAR_CONFIG_DIR, SIDECAR_DATA_DIR, SIDECAR_LOG_LEVEL.
+    When it listens it prints one JSON line with its port on stdout; logs go to stderr. Every option but the last two
+    may also stand in the environment: SIDECAR_HOST, SIDECAR_PORT, SIDECAR_CONFIG_DIR, SIDECAR_DATA_DIR,
+    SIDECAR_LOG_LEVEL.
+
+    Exit status: 0 ended when told to, 1 cannot start (the configuration, a file), 2 wrong usage, 69 the port is taken,
+    75 another sidecar runs on the data folder.
     """
     if config_dir is not None and not config_dir.is_dir():
         raise CliError(f"--config-dir: there is no folder {config_dir}", ExitCode.USAGE)
-    raise typer.Exit(
-        run(read_settings(host=host, port=port, config_dir=config_dir, data_dir=data_dir, log_level=log_level))
-    )
+    from app.process import Parent
+
+    settings = read_settings(host=host, port=port, config_dir=config_dir, data_dir=data_dir, log_level=log_level)
+    raise typer.Exit(run(settings, Parent(watch_pid, exit_with_stdin)))
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, parent: Parent) -> int:
     """The sidecar on an event loop of its own, uvloop's where there is one, until it is told to stop."""
     import asyncio
 
@@ -57,7 +68,7 @@ def run(settings: Settings) -> int:
     factory = _uvloop_factory()
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(serve_app(settings))
+            return runner.run(serve_app(settings, parent=parent))
     except ConfigError as error:
         warn(f"the configuration cannot be used:\n{error.detail}\n`llm-sidecar config check` checks it again")
         return ExitCode.FAILED

@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from app.config.secrets import Secrets
-from app.main import EXIT_LOCKED, EXIT_PORT, configure_logging
+from app.main import configure_logging
+from app.process import EXIT_LOCKED, EXIT_PORT
 from tests.fakes.sidecar import TOKEN, write_config
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")

@@ -97,21 +97,28 @@ class Drill:
             rules=[{"name": "default", "conditions": {}, "model": MODEL}],
         )
 
-    async def spawn(self, **env: str) -> asyncio.subprocess.Process:
-        """The process as soon as it exists."""
+    @property
+    def environment(self) -> dict[str, str]:
         settings = {"CONFIG_DIR": str(self.config), "DATA_DIR": str(self.data), "PORT": "0", "TOKEN": TOKEN}
+        return {**os.environ, **{f"SIDECAR_{name}": value for name, value in settings.items()}}
+
+    async def spawn(self, *options: str, stdin: int | None = None, **env: str) -> asyncio.subprocess.Process:
+        """`serve` with these options, as soon as the process exists."""
         return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "app", "serve"),
-            env={**os.environ, **{f"SIDECAR_{name}": value for name, value in settings.items()}, **env},
+            *("-m", "app", "serve", *options),
+            env={**self.environment, **env},
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
 
     @asynccontextmanager
-    async def running(self, *, warm: bool = True, **env: str) -> AsyncIterator[Running]:
+    async def running(
+        self, *options: str, warm: bool = True, stdin: int | None = None, **env: str
+    ) -> AsyncIterator[Running]:
         """Started and ready; `warm`: it has answered once. Killed at the end where it still runs."""
-        process = await self.spawn(**env)
+        process = await self.spawn(*options, stdin=stdin, **env)
         try:
             assert process.stdout is not None
             line = await asyncio.wait_for(process.stdout.readline(), 30)
