@@ -1,4 +1,4 @@
-"""WorkspaceIndex: what a workspace's files say, by meaning and by words, in LanceDB. The only file that imports it.
+"""WorkspaceIndex: what a workspace's files say, by meaning and by words, in LanceDB.
 
 One table per workspace in `<data folder>/index`, so that no query can reach another workspace's rows. A search asks the
 vectors and the full text side by side, takes the best of both, and lets `app.memory.hybrid` rank them by exact cosine
@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from app.errors import InvalidRequest
-from app.memory import index_rows
+from app.memory import index_rows, index_tables
 from app.memory.chunks import Chunk
-from app.memory.embedder import Embedder, Urgency
+from app.memory.embedder import DIMENSIONS, Embedder, Urgency
 from app.memory.hits import Hit, IndexStats, IndexUnavailable, Query, file_hashes, rank
 from app.memory.hybrid import WEIGHTS, Weights
 from app.memory.index_rows import CHUNK_COLUMNS, is_in
@@ -50,12 +49,13 @@ SCORED_CHUNKS: Final = 1_000
 QUERY_TERMS: Final = 48
 MAINTAIN_AFTER: Final = 32
 """Writes after which a table is optimised in the background: each leaves a small file and a version."""
+MAINTAIN_AFTER_ROWS: Final = 5_000
+"""Or so many rows: until then full text reads them one by one, about 6 ms per 1,000."""
 _PROBES: Final = 32
-_CACHE_BYTES: Final = 64 * 2**20
-"""For index pages, and again for table metadata; LanceDB would take gigabytes."""
 _KEEP_VERSIONS: Final = timedelta(seconds=60)
 """Far longer than any search reads one."""
 _OPTIMIZE_PAUSES: Final = (0.2, 1.0)
+_REMEDY: Final = "index its folder again"
 
 
 @dataclass(slots=True)
@@ -65,6 +65,8 @@ class _Space:
     table: AsyncTable | None = None
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     writes: int = 0
+    rows: int = 0
+    """Written since the last optimisation."""
     problem: str | None = None
     known: bool = False
     """A table was there while this process ran."""
@@ -73,19 +75,21 @@ class _Space:
 class WorkspaceIndex:
     """All workspaces' indexes in one folder. One process, one event loop; any number of tasks."""
 
-    problem_hint: ClassVar[str] = "index its folder again"
-
     def __init__(
         self,
         folder: Path,
         embedder: Embedder,
         *,
         weights: Weights = WEIGHTS,
+        dimensions: int = DIMENSIONS,
+        flat_rows: int = FLAT_ROWS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.folder = folder
         self._embedder = embedder
         self._weights = weights
+        self._dimensions = dimensions
+        self._flat_rows = flat_rows
         self._sleep = sleep
         self._connection: AsyncConnection | None = None
         self._connecting = asyncio.Lock()
@@ -94,12 +98,16 @@ class WorkspaceIndex:
         self._maintaining = asyncio.Lock()
         self._closed = False
 
+    async def open(self, workspace: str) -> bool:
+        """Whether there is an index; makes it ready to be searched, so that no question waits for LanceDB's import."""
+        return await self._table(workspace) is not None
+
     @property
     def problem(self) -> str | None:
         """What is wrong, as a sentence for `/health`, or None. Costs a `stat` per workspace in use."""
         for workspace, space in self._spaces.items():
             if space.problem is None and space.known and not self._path(workspace).is_dir():
-                return f"the index of workspace {workspace} was removed; {self.problem_hint}"
+                return f"the index of workspace {workspace} was removed; {_REMEDY}"
             if space.problem is not None:
                 return space.problem
         return None
@@ -142,14 +150,13 @@ class WorkspaceIndex:
         """Remove all of a workspace's rows, also where its table cannot be read. Raises `IndexUnavailable`."""
         space = self._space(workspace)
         async with space.writing:
-            if space.table is not None:
-                space.table.close()  # type: ignore[no-untyped-call]
             path = self._path(workspace)
             try:
-                await asyncio.to_thread(_remove, path)
+                await asyncio.to_thread(index_tables.remove, path)
             except OSError as error:
                 raise IndexUnavailable(f"{path} cannot be removed ({error.strerror})") from error
-            space.table, space.problem, space.known, space.writes = None, None, False, 0
+            space.table, space.problem, space.known = None, None, False
+            space.writes = space.rows = 0
 
     async def _store(self, workspace: str, prepared: Prepared, paths: Iterable[str] = ()) -> None:
         """Within the workspace's lock. Rows of these chunks or files that are not in the new ones go."""
@@ -158,11 +165,11 @@ class WorkspaceIndex:
         replaced = is_in("chunk", [chunk.id for chunk in prepared.chunks])
         if keys := [index_rows.path_key(path) for path in paths]:
             replaced += " OR " + is_in("path_key", keys)
-        arrow = await asyncio.to_thread(index_rows.rows, prepared)
+        arrow = await asyncio.to_thread(index_rows.rows, prepared, self._dimensions)
         merge = table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
         merge = merge.when_not_matched_by_source_delete(replaced)
         await self._ask(workspace, merge.execute(arrow, on_bad_vectors="null"))  # "null": leave nulls as they are
-        self._wrote(workspace)
+        self._wrote(workspace, len(arrow))
 
     # -- reading
 
@@ -265,12 +272,14 @@ class WorkspaceIndex:
 
     async def _embed_missing(self, workspace: str) -> None:
         """File by file, because a chunk's file is its context."""
+        before: list[str] = []
         while self._embedder.available and (table := await self._table(workspace)) is not None:
             async with self._space(workspace).writing:
                 query = table.query().where("vector IS NULL AND part = 0").select(["path_key"]).limit(1)
                 waiting = (await self._ask(workspace, query.to_arrow())).column("path_key").to_pylist()
-                if not waiting:
+                if not waiting or waiting == before:  # a vector that cannot be stored would be made for ever
                     return
+                before = waiting
                 query = table.query().where(f"{is_in('path_key', waiting)} AND part = 0").select([*CHUNK_COLUMNS])
                 chunks = list(map(index_rows.chunk_of, (await self._ask(workspace, query.to_arrow())).to_pylist()))
                 prepared = await prepare(chunks, self._embedder)
@@ -293,15 +302,16 @@ class WorkspaceIndex:
                     if pause is None:
                         raise self._failed(workspace, error) from error
                     await self._sleep(pause)
-            if await self._ask(workspace, table.count_rows("vector IS NOT NULL")) >= FLAT_ROWS:
-                await self._ask(workspace, _index_vectors(table))
-            space.writes = 0
+            if await self._ask(workspace, table.count_rows("vector IS NOT NULL")) >= self._flat_rows:
+                await self._ask(workspace, index_tables.index_vectors(table))
+            space.writes = space.rows = 0
 
-    def _wrote(self, workspace: str) -> None:
+    def _wrote(self, workspace: str, rows: int = 0) -> None:
         space = self._space(workspace)
         space.writes += 1
-        idle = self._maintenance is None or self._maintenance.done()
-        if space.writes >= MAINTAIN_AFTER and idle and not self._closed:
+        space.rows += rows
+        due = space.writes >= MAINTAIN_AFTER or space.rows >= MAINTAIN_AFTER_ROWS
+        if due and not self._closed and (self._maintenance is None or self._maintenance.done()):
             self._maintenance = asyncio.create_task(self.maintain(), name="index-maintenance")
 
     async def aclose(self) -> None:
@@ -338,9 +348,10 @@ class WorkspaceIndex:
         if not self._path(workspace).is_dir():
             space.table = None
             if not create and space.known:
-                space.problem = f"the index of workspace {workspace} was removed; {self.problem_hint}"
+                space.problem = f"the index of workspace {workspace} was removed; {_REMEDY}"
                 raise IndexUnavailable(space.problem)
             if not create:
+                space.problem = None  # of a table that was dropped since
                 return None
         if space.table is None:
             opened = await self._ask(workspace, self._open(workspace))
@@ -350,14 +361,17 @@ class WorkspaceIndex:
     async def _open(self, workspace: str) -> AsyncTable:
         async with self._connecting:
             if self._connection is None:
-                self._connection = await _connect(self.folder)
+                self._connection = await index_tables.connect(self.folder)
             name = index_rows.table_name(workspace)
             try:
                 table = await self._connection.open_table(name)
             except ValueError:  # not there
-                table = await self._connection.create_table(name, schema=index_rows.schema(), exist_ok=True)
-            await _make_ready(table)
-            self._space(workspace).known = True
+                table = await self._connection.create_table(
+                    name, schema=index_rows.schema(self._dimensions), exist_ok=True
+                )
+            await index_tables.make_ready(table)
+            space = self._space(workspace)
+            space.known, space.writes = True, space.writes or 1  # an earlier run may have left it untidy
             return table
 
     async def _ask(self, workspace: str, request: Awaitable[T]) -> T:
@@ -373,63 +387,8 @@ class WorkspaceIndex:
         space = self._space(workspace)
         space.table = None
         if self._removed(workspace):
-            space.problem = f"the index of workspace {workspace} was removed; {self.problem_hint}"
+            space.problem = f"the index of workspace {workspace} was removed; {_REMEDY}"
         else:
             words = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            space.problem = f"the index of workspace {workspace} cannot be used ({words}); drop it, {self.problem_hint}"
+            space.problem = f"the index of workspace {workspace} cannot be used ({words}); drop it, {_REMEDY}"
         return IndexUnavailable(space.problem)
-
-
-async def _connect(folder: Path) -> AsyncConnection:
-    await asyncio.to_thread(_prepare, folder)
-    import lancedb
-
-    return await lancedb.connect_async(
-        folder,
-        read_consistency_interval=timedelta(0),
-        session=lancedb.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES),
-    )
-
-
-def _prepare(folder: Path) -> None:
-    import lancedb.index
-    import lancedb.query  # noqa: F401
-
-    index_rows.schema()  # imports pyarrow's part
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-async def _make_ready(table: AsyncTable) -> None:
-    """Key and indexes, made when the table is, or now if a kill came between. An index's presence implies the key."""
-    from lancedb.index import FTS, BTree
-
-    present = {tuple(index.columns) for index in await table.list_indices()}
-    if ("terms",) not in present:
-        await table.set_unenforced_primary_key("key")
-        # The words are made by `app.llm.passages.terms`: nothing is left to do but to split them.
-        words = FTS(
-            base_tokenizer="whitespace",
-            max_token_length=128,
-            lower_case=False,
-            stem=False,
-            remove_stop_words=False,
-            ascii_folding=False,
-        )
-        await table.create_index("terms", config=words)
-    for column in ("chunk", "path_key"):
-        if (column,) not in present:
-            await table.create_index(column, config=BTree())
-
-
-async def _index_vectors(table: AsyncTable) -> None:
-    """Once: from then on `optimize` adds new rows to it."""
-    from lancedb.index import IvfFlat
-
-    if any(index.columns == ["vector"] for index in await table.list_indices()):
-        return
-    await table.create_index("vector", config=IvfFlat(distance_type="l2"))
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)

@@ -77,7 +77,7 @@ def _invalid(field: str, expected: str) -> InvalidRequest:
     return InvalidRequest(f"{field}: {expected}", field=field)
 
 
-def schema() -> Any:
+def schema(dimensions: int = DIMENSIONS) -> Any:
     """Imports pyarrow, which comes with LanceDB: call off the event loop the first time."""
     import pyarrow as pa  # type: ignore[import-untyped]
 
@@ -88,7 +88,7 @@ def schema() -> Any:
             pa.field("chunk", text, nullable=False),
             pa.field("part", number, nullable=False),
             pa.field("path_key", text, nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), DIMENSIONS)),  # null: stored without the model
+            pa.field("vector", pa.list_(pa.float32(), dimensions)),  # null: stored without the model
             pa.field("terms", text),
             pa.field("path", pa.binary()),
             pa.field("start_line", number),
@@ -102,11 +102,11 @@ def schema() -> Any:
     )
 
 
-def rows(prepared: Prepared) -> Any:
+def rows(prepared: Prepared, dimensions: int = DIMENSIONS) -> Any:
     """An Arrow table: a row per passage, or, without vectors, one per chunk."""
     import pyarrow as pa
 
-    columns = schema()
+    columns = schema(dimensions)
     records: list[dict[str, object]] = []
     for chunk, searchable in zip(prepared.chunks, prepared.found, strict=True):
         for part in range(len(searchable.passages) if prepared.vectors is not None else 1):

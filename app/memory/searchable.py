@@ -31,7 +31,8 @@ _NAMED = re.compile(
     r"\b(?:class|struct|enum|union|trait|interface|impl(?:<[^>]*>)?|namespace|module|mod|type|record|object|fn|def"
     r"|func(?:\s*\([^)]*\))?|function|macro_rules!)\s+([A-Za-z_][\w:]*)"
 )
-_FUNCTION = re.compile(r"^\s*(?:[\w:<>,*&\[\]~]+\s+)+?[*&]*([A-Za-z_~][\w:]*)\s*\([^;]*$")
+_STATEMENT = r"return|await|throw|yield|raise|new|delete|else|case|not|goto|co_\w+"
+_FUNCTION = re.compile(rf"^\s*(?!(?:{_STATEMENT})\b)(?:[\w:<>,*&\[\]~]+\s+)+?[*&]*([A-Za-z_~][\w:]*)\s*\([^;]*$")
 """`public static int count(`: C, C++, Java, where no keyword says that a function begins."""
 _IMPL_FOR = re.compile(r"\bimpl\b.*\sfor\s+([A-Za-z_]\w*)")
 _SCOPE = re.compile(
