@@ -21,7 +21,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import __version__
-from app.api import chat, config, explain, health, memory, memory_schemas, models, session_schemas, sessions, usage
+from app.api import (
+    chat,
+    config,
+    dashboard,
+    explain,
+    health,
+    memory,
+    memory_schemas,
+    models,
+    session_schemas,
+    sessions,
+    usage,
+)
 from app.api.deps import Api, Services
 from app.api.problems import invalid_fields, problem_response, request_id_of
 from app.api.results import Problem
@@ -44,6 +56,7 @@ def create_app(services: Services, patience: Patience | None = None) -> FastAPI:
     app.add_middleware(
         Door,
         policy=DoorPolicy(services.token, tuple(allowed.allowed_hosts), tuple(allowed.allowed_origins)),
+        sign_in=api.sign_in,
     )
     return app
 
@@ -66,10 +79,11 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    for room in (chat, explain, sessions, memory, usage, models, config, health):
+    for room in (chat, explain, sessions, memory, usage, models, config, dashboard, health):
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(health.open_router)
+    app.include_router(dashboard.page_router)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from app.api.problems import request_id_of
 from app.api.schemas import validated
+from app.api.sign_in import SignIn
 from app.api.sse import Patience
 from app.api.streams import OpenStreams
 from app.api.strictjson import parse_json
@@ -119,6 +120,7 @@ class Api:
     services: Services
     streams: OpenStreams
     patience: Patience = field(default_factory=Patience)
+    sign_in: SignIn = field(default_factory=SignIn)
 
 
 def api_of(request: Request) -> Api:

@@ -343,3 +343,8 @@ class RecordResult(Result):
 class RecordList(Result):
     records: list[RecordResult]
     next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last.")
+
+
+class DashboardLink(Result):
+    path: str = Field(description="Opens the dashboard once.", examples=["/dashboard/login?code=…"])
+    expires_in_seconds: int

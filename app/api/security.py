@@ -23,16 +23,20 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import Unexpected, problem_response
+from app.api.sign_in import SignIn, cookie_name
+from app.api.web_files import SIGN_IN_AGAIN, refusal_page
 from app.errors import InvalidRequest, RequestError, SidecarError, StartupError, Unauthorized
 
 log = logging.getLogger(__name__)
 
-COOKIE: Final = "sidecar_token"
-OPEN_PATHS: Final = frozenset({"/health"})
-"""Paths that need no token."""
+LOGIN_PATH: Final = "/dashboard/login"
+OPEN_PATHS: Final = frozenset({"/health", LOGIN_PATH})
+"""Paths that need no token. The second one needs its code."""
+PAGE_PATH: Final = "/"
 
 TAURI_ORIGINS: Final = (b"tauri://localhost", b"http://tauri.localhost", b"https://tauri.localhost")
 ID_PATTERN: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
@@ -66,7 +70,7 @@ class Headers:
     __slots__ = ("_values",)
     _WANTED: Final = frozenset({
         b"host", b"origin", b"authorization", b"x-api-key", b"cookie", b"content-type", b"content-length",
-        b"transfer-encoding", b"x-request-id", b"access-control-request-method",
+        b"transfer-encoding", b"x-request-id", b"access-control-request-method", b"sec-fetch-site", b"sec-fetch-mode",
     })  # fmt: skip
 
     def __init__(self, scope: Scope) -> None:
@@ -86,9 +90,10 @@ class Headers:
 class Door:
     """Also gives every request its id and every answer its `x-request-id`, and is the last to catch an exception."""
 
-    def __init__(self, app: ASGIApp, policy: DoorPolicy) -> None:
+    def __init__(self, app: ASGIApp, policy: DoorPolicy, sign_in: SignIn | None = None) -> None:
         self._app = app
         self._policy = policy
+        self._sign_in = sign_in
         self._token = policy.token.encode()
         self._names: dict[int | None, Names] = {}
 
@@ -116,6 +121,9 @@ class Door:
             await self._app(scope, receive, outgoing.send)
         except asyncio.CancelledError:
             raise
+        except Unauthorized as error:
+            page = _page_for_people(scope, headers)
+            await (page or problem_response(error, request_id))(scope, receive, outgoing.send)
         except SidecarError as error:
             await problem_response(error, request_id)(scope, receive, outgoing.send)
         except _Gone:
@@ -165,11 +173,24 @@ class Door:
         leaked = bool(query) and self._token in unquote_to_bytes(query)
         # Every credential is compared, so that the time tells nothing about which one was wrong.
         matches = [hmac.compare_digest(offered, self._token) for offered in _credentials(headers)]
-        if leaked or not any(matches):
+        if leaked or not (any(matches) or self._signed_in(scope, headers)):
             raise Unauthorized(
                 "Send the sidecar's token: `Authorization: Bearer <token>` or `x-api-key: <token>`. "
                 "`llm-sidecar token` prints it."
             )
+
+    def _signed_in(self, scope: Scope, headers: Headers) -> bool:
+        """Whether our own page asks, with its cookie.
+
+        SameSite ignores ports, so another program's page on this machine could have the cookie sent along: the browser
+        itself must say that the asking page has our origin, or that a person opened the page.
+        """
+        if self._sign_in is None or not _from_our_page(scope, headers):
+            return False
+        server = scope.get("server")
+        return any(
+            self._sign_in.holds(value) for value in _cookies(headers, cookie_name(server[1] if server else None))
+        )
 
     async def _with_body(self, headers: Headers, receive: Receive) -> Receive:
         """Read the body whole, within its limits, and hand it on in one piece.
@@ -279,14 +300,43 @@ def _credentials(headers: Headers) -> list[bytes]:
         scheme, _, token = value.partition(b" ")
         if scheme.lower() == b"bearer":
             found.append(token.strip())
+    return found
+
+
+def _cookies(headers: Headers, name: str) -> list[bytes]:
+    found = []
     for value in headers.all(b"cookie"):
         try:
-            morsel = SimpleCookie(value.decode("latin-1")).get(COOKIE)
+            morsel = SimpleCookie(value.decode("latin-1")).get(name)
         except CookieError:
             continue
         if morsel is not None:
             found.append(morsel.value.encode("latin-1", "replace"))
     return found
+
+
+def _from_our_page(scope: Scope, headers: Headers) -> bool:
+    """By Fetch Metadata, which no page can forge (https://www.w3.org/TR/fetch-metadata/).
+
+    `none` is a person's own navigation, and opens the page alone. What changes something also shows our origin: that of
+    the very Host that was asked, not one of those that may use the sidecar with a token.
+    """
+    site = headers.all(b"sec-fetch-site")
+    method, path = scope["method"], scope["path"]
+    if site == [b"none"]:
+        return method in _SAFE_METHODS and path == PAGE_PATH and headers.first(b"sec-fetch-mode") == b"navigate"
+    if site != [b"same-origin"]:
+        return False
+    return method in _SAFE_METHODS or headers.all(b"origin") == [b"http://" + headers.all(b"host")[0].lower()]
+
+
+def _page_for_people(scope: Scope, headers: Headers) -> Response | None:
+    """For a browser that opens the dashboard without being let in: what to do, as a page and not as JSON."""
+    if scope["path"] != PAGE_PATH or headers.first(b"sec-fetch-mode") != b"navigate":
+        return None
+    # A link in another site's page brings no SameSite=Strict cookie; asked again from our own page, it comes.
+    elsewhere = headers.first(b"sec-fetch-site") in (b"cross-site", b"same-site")
+    return refusal_page(SIGN_IN_AGAIN, 401, again=elsewhere)
 
 
 async def _answer_preflight(send: Send) -> None:

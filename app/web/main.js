@@ -1,0 +1,79 @@
+// The page: what it shows, when it reads again.
+
+import { $, $$, code, fill, h } from "./dom.js";
+import { get, post, optional, whenSignedOut } from "./api.js";
+import { ownZone, range, zones } from "./period.js";
+import * as spend from "./spend.js";
+import { models } from "./models.js";
+import { prepareDrawer, requests } from "./requests.js";
+
+const state = { period: "week", workspace: "", tz: ownZone(), metric: "cost", dimension: "model" };
+let turn = 0;
+
+const usage = (span, groupBy) => get("/api/v1/usage", { from: span.from, to: span.to, tz: state.tz, workspace: state.workspace, group_by: groupBy });
+
+async function refresh() {
+  const mine = ++turn;
+  const span = range(state.period, state.tz);
+  const asked = { ...state, range: span };
+  try {
+    const [report, before, locations, byTask, byModel] = await Promise.all([
+      usage(span, `${span.unit},${state.dimension}`), usage(span.before), usage(span, "location"), usage(span, "task_type,model"), usage(span, "model"),
+    ]);
+    if (mine !== turn) return;
+    spend.tiles(report, before, locations);
+    spend.patterns(byTask);
+    await Promise.all([spend.overTime(report, asked), models(byModel), requests(asked)]);
+    notice();
+  } catch (problem) {
+    notice(problem.message);
+  }
+}
+
+function notice(...content) {
+  const place = $("#notice");
+  place.hidden = !content.length;
+  fill(place, content);
+}
+
+async function prepareControls() {
+  const form = $("#controls");
+  fill(form.tz, zones().map((zone) => h("option", { value: zone }, zone.replaceAll("_", " "))));
+  const { profiles } = await get("/api/v1/profiles");
+  form.workspace.append(...profiles.map((profile) => h("option", { value: profile.id }, `${profile.name || profile.id}${profile.block_cloud_apis ? " (private)" : ""}`)));
+  form.addEventListener("change", () => {
+    Object.assign(state, { period: form.period.value, workspace: form.workspace.value, tz: form.tz.value });
+    refresh();
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  for (const input of $$('input[name="metric"], input[name="dimension"]')) {
+    input.addEventListener("change", () => { state[input.name] = input.value; refresh(); });
+  }
+}
+
+function prepareNavigation() {
+  const links = new Map($$(".top nav a").map((link) => [link.hash.slice(1), link]));
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting) for (const [id, link] of links) id === entry.target.id ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
+    }
+  }, { rootMargin: "-80px 0px -70% 0px" });
+  for (const section of $$("main > section")) watcher.observe(section);
+}
+
+function signedOut() {
+  notice("This browser is no longer signed in: the sidecar was started anew, or the session ran out. Run ", code("llm-sidecar dashboard"), " for a new link.");
+}
+
+async function start() {
+  whenSignedOut(signedOut);
+  prepareDrawer();
+  prepareNavigation();
+  $("#sign-out").addEventListener("click", async () => { await post("/api/v1/dashboard/sign-out"); window.location.reload(); });
+  await prepareControls();
+  await refresh();
+  const health = await get("/api/v1/health");
+  $("#version").textContent = `llm-sidecar ${health.version}.`;
+}
+
+start().catch((problem) => notice(problem.message));
