@@ -25,6 +25,8 @@ from app.api import (
     chat,
     config,
     dashboard,
+    entities,
+    entity_schemas,
     explain,
     health,
     memory,
@@ -79,7 +81,7 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    for room in (chat, explain, sessions, memory, usage, models, config, dashboard, health):
+    for room in (chat, explain, sessions, memory, entities, usage, models, config, dashboard, health):
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(health.open_router)
@@ -92,7 +94,13 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     """FastAPI's document, with the bodies that are read without its help, and with the token."""
     document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     template = "#/components/schemas/{model}"
-    read: tuple[type[BaseModel], ...] = (ChatBody, ExplainBody, *session_schemas.BODIES, *memory_schemas.BODIES)
+    read: tuple[type[BaseModel], ...] = (
+        ChatBody,
+        ExplainBody,
+        *session_schemas.BODIES,
+        *memory_schemas.BODIES,
+        *entity_schemas.BODIES,
+    )
     _, bodies = models_json_schema([(body, "validation") for body in read], ref_template=template)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(bodies["$defs"])

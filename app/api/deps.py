@@ -26,6 +26,7 @@ from app.chat.sessions import Sessions
 from app.config.loader import Config
 from app.config.watcher import ConfigStatus
 from app.llm.events import Event, Explanation
+from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
 from app.settings import Settings
@@ -82,6 +83,9 @@ class Services(Protocol):
 
     @property
     def memory(self) -> WorkspaceMemory: ...
+
+    @property
+    def entities(self) -> EntityGraph: ...
 
     @property
     def catalog(self) -> ModelCatalog: ...

@@ -13,7 +13,7 @@ from app.errors import SidecarError
 
 PROGRAM = "llm-sidecar"
 COMMANDS = (
-    *("serve", "chat", "explain", "search", "sessions", "models", "usage", "dashboard"),
+    *("serve", "chat", "explain", "search", "entities", "sessions", "models", "usage", "dashboard"),
     *("config", "secrets", "token", "doctor", "openapi"),
 )
 """In the order the help lists them; `app.cli.<name>` has a `register(app)`."""

@@ -33,6 +33,7 @@ from app.llm.router import ModelRouter
 from app.llm.translate import Translator
 from app.llm.transport import Transport
 from app.memory.embedder import Embedder
+from app.memory.graph import EntityGraph
 from app.memory.index import WorkspaceIndex
 from app.memory.model_files import default_folder
 from app.memory.retrieval import Retrieval
@@ -112,6 +113,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     index = WorkspaceIndex(settings.data_dir / "index", embedder)
     stack.push_async_callback(index.aclose)
     memory = WorkspaceMemory(index, embedder, in_force)
+    entities = EntityGraph(database, memory.profile, clock.now)
     sessions = Sessions(database, in_force, clock.now, embedder)
     stack.push_async_callback(sessions.aclose)
     summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
@@ -133,6 +135,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         router=router,
         embedder=embedder,
         memory=memory,
+        entities=entities,
         sessions=sessions,
         capture=SessionCapture(sessions, router, in_force, clock.now),
         summaries=summaries,

@@ -20,6 +20,7 @@ from app.llm.discovery import Discovery, local_endpoints
 from app.llm.router import ModelRouter
 from app.llm.translate import Translator
 from app.memory.embedder import Embedder
+from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
 from app.services.health import health
@@ -47,6 +48,7 @@ class Services:
     router: ModelRouter
     embedder: Embedder
     memory: WorkspaceMemory
+    entities: EntityGraph
     sessions: Sessions
     capture: SessionCapture
     summaries: RollingSummaries

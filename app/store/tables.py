@@ -128,6 +128,91 @@ session_summaries = Table(
 """Rolling summaries; the one with the largest `to_seq` is in use. The messages they cover stay where they are."""
 
 
+entities = Table(
+    "entities",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),  # of (workspace, kind, name): app.memory.entities.entity_id
+    Column("workspace", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    # From here to `last_seen`: what its sightings add up to, kept beside them to be searched and sorted.
+    Column("name", Text, nullable=False),
+    Column("summary", Text),
+    Column("source", Text, nullable=False),
+    Column("path", Text),
+    Column("line", Integer),
+    Column("private", Boolean(create_constraint=False), nullable=False),
+    Column("mentions", Integer, nullable=False),
+    Column("first_seen", Text, nullable=False),
+    Column("last_seen", Text, nullable=False),
+    # float32 of its name and summary; null: not embedded (yet).
+    Column("embedding", LargeBinary),
+    Index("ix_entities_workspace", "workspace", "mentions", "id"),
+    Index("ix_entities_kind", "workspace", "kind", "mentions", "id"),
+)
+"""What a workspace knows of: symbols, files, people, errors, concepts. Gone with its last sighting."""
+
+entity_names = Table(
+    "entity_names",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),  # of (workspace, kind, this name)
+    Column("workspace", Text, nullable=False),
+    Column("entity_id", Text, ForeignKey("entities.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("normalised", Text, nullable=False),
+    Index("ix_entity_names_entity", "entity_id"),
+    Index("ix_entity_names_normalised", "workspace", "normalised"),
+)
+"""Every name of an entity, aliases too; `entity_id` is the least `id` among them."""
+
+entity_sightings = Table(
+    "entity_sightings",
+    metadata,
+    Column("entity_id", Text, ForeignKey("entities.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    Column("origin", Text, primary_key=True, nullable=False),  # source:ref
+    Column("workspace", Text, nullable=False),
+    Column("source", Text, nullable=False),  # user, agent, code, text
+    Column("name", Text, nullable=False),
+    Column("summary", Text),
+    Column("path", Text),  # where it is defined; null where it is only mentioned
+    Column("line", Integer),
+    Column("private", Boolean(create_constraint=False), nullable=False),
+    Column("mentions", Integer, nullable=False),
+    Column("first_seen", Text, nullable=False),
+    Column("last_seen", Text, nullable=False),
+    Index("ix_entity_sightings_origin", "workspace", "origin"),
+)
+"""What each origin (a file, a session, the user) says of an entity."""
+
+entity_terms = Table(
+    "entity_terms",
+    metadata,
+    Column("workspace", Text, primary_key=True, nullable=False),
+    Column("term", Text, primary_key=True, nullable=False),
+    Column("entity_id", Text, ForeignKey("entities.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    Column("weight", Float, nullable=False),
+    Index("ix_entity_terms_entity", "entity_id"),
+    sqlite_with_rowid=False,
+)
+"""The words by which entities are found, as `app.llm.passages.terms` cuts them."""
+
+entity_relations = Table(
+    "entity_relations",
+    metadata,
+    Column("from_id", Text, ForeignKey("entities.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    Column("to_id", Text, ForeignKey("entities.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    Column("kind", Text, primary_key=True, nullable=False),
+    Column("origin", Text, primary_key=True, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("private", Boolean(create_constraint=False), nullable=False),
+    Column("last_seen", Text, nullable=False),
+    Index("ix_entity_relations_to", "to_id"),
+    Index("ix_entity_relations_origin", "workspace", "origin"),
+    sqlite_with_rowid=False,
+)
+"""What each origin says of how two entities of a workspace are related. Directed."""
+
+
 def to_text(moment: datetime) -> str:
     """An aware datetime as the tables store it; what is finer than a millisecond is cut off."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -136,7 +136,7 @@ class ScriptedServices:
     def config(self) -> NoReturn:
         raise AssertionError("not scripted")
 
-    catalog = reports = sessions = capture = memory = config
+    catalog = reports = sessions = capture = memory = entities = config
 
     async def health(self) -> dict[str, Any]:
         return {"status": "ok", "parts": {"chat": {"status": "ok"}}}
