@@ -27,6 +27,7 @@ from app.api import (
     dashboard,
     entities,
     entity_schemas,
+    events,
     explain,
     health,
     memory,
@@ -81,7 +82,7 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    for room in (chat, explain, sessions, memory, entities, usage, models, config, dashboard, health):
+    for room in (chat, explain, sessions, memory, entities, usage, models, config, dashboard, events, health):
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(health.open_router)
@@ -123,6 +124,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async def end_streams() -> None:
         await api.services.shutting_down.wait()
         api.streams.shut_down()
+        api.pages.shut_down()
 
     watcher = asyncio.create_task(end_streams())
     try:

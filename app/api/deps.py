@@ -29,6 +29,7 @@ from app.llm.events import Event, Explanation
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
+from app.services.feed import Feed
 from app.settings import Settings
 from app.usage.queries import UsageQuery
 from app.usage.reports import RecordPage, UsageReport
@@ -94,6 +95,9 @@ class Services(Protocol):
     def reports(self) -> Reports: ...
 
     @property
+    def feed(self) -> Feed: ...
+
+    @property
     def clock(self) -> Now: ...
 
     @property
@@ -117,6 +121,9 @@ class Services(Protocol):
         ...
 
 
+MOST_PAGES = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """The application's own state, at `app.state.api`."""
@@ -125,6 +132,8 @@ class Api:
     streams: OpenStreams
     patience: Patience = field(default_factory=Patience)
     sign_in: SignIn = field(default_factory=SignIn)
+    pages: OpenStreams = field(default_factory=lambda: OpenStreams(MOST_PAGES, "pages"))
+    """Those of `/events`: apart, so that open pages keep nobody from an answer."""
 
 
 def api_of(request: Request) -> Api:
