@@ -8,6 +8,7 @@ SidecarError                     has a `code`, an HTTP `status` and a sentence f
 ├── RequestError                 the request cannot be served as asked; nothing was sent to any model
 │   ├── InvalidRequest           400/413/415/422 the body or a parameter is wrong; names the field
 │   ├── Unauthorized             401
+│   ├── Forbidden                403 the client's key has no right to this, or is bound to another workspace
 │   ├── NoPermittedModel         403 the policy left no candidate
 │   ├── UnknownWorkspace         422
 │   ├── UnknownModel             422
@@ -122,6 +123,16 @@ class InvalidRequest(RequestError):
 
 class Unauthorized(RequestError):
     status, code, title = 401, "unauthorized", "Token required"
+
+
+class Forbidden(RequestError):
+    """The caller is known and may not do this. `code`: missing_right, wrong_workspace."""
+
+    status, title = 403, "Not allowed"
+
+    def __init__(self, detail: str, *, code: str, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.code = code  # type: ignore[misc]
 
 
 class NoPermittedModel(RequestError):

@@ -24,8 +24,9 @@ from starlette.types import ASGIApp
 
 from app import __version__
 from app.api.protocol import HEAD_SECONDS, http_protocol
-from app.api.security import DoorPolicy, load_or_create_token
+from app.api.security import DoorPolicy
 from app.api.starting import Starting
+from app.api.token_file import load_or_create_token
 from app.config.redact import Redactor
 from app.errors import StartupError
 from app.process import Parent, bound_socket, lock_data_folder, parent_watch, private_files, signals

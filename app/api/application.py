@@ -27,24 +27,29 @@ from app.api import (
     dashboard,
     entities,
     entity_schemas,
-    events,
     explain,
     health,
+    keys,
     memory,
     memory_schemas,
     models,
+    openai,
+    openai_schemas,
     session_schemas,
     sessions,
     usage,
 )
+from app.api.callers import Caller, client
 from app.api.deps import Api, Services
-from app.api.problems import invalid_fields, problem_response, request_id_of
+from app.api.dialects import error_response
+from app.api.problems import invalid_fields, request_id_of
 from app.api.results import Problem
 from app.api.schemas import ChatBody, ExplainBody
 from app.api.security import Door, DoorPolicy
 from app.api.sse import Patience
 from app.api.streams import OpenStreams
 from app.errors import InvalidRequest, NotFound, SidecarError
+from app.store.keys import PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +63,20 @@ def create_app(services: Services, patience: Patience | None = None) -> FastAPI:
     allowed = services.settings
     app.add_middleware(
         Door,
-        policy=DoorPolicy(services.token, tuple(allowed.allowed_hosts), tuple(allowed.allowed_origins)),
+        policy=DoorPolicy(
+            services.token,
+            tuple(allowed.allowed_hosts),
+            tuple(allowed.allowed_origins),
+            client=lambda offered: _client(services, offered),
+        ),
         sign_in=api.sign_in,
     )
     return app
+
+
+def _client(services: Services, offered: bytes) -> Caller | None:
+    key = services.keys.authenticate(offered) if offered.startswith(PREFIX) else None
+    return None if key is None else client(key)
 
 
 def openapi_document() -> dict[str, Any]:
@@ -82,9 +97,10 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    for room in (chat, explain, sessions, memory, entities, usage, models, config, dashboard, events, health):
+    for room in (chat, explain, sessions, memory, entities, usage, models, config, keys, dashboard, health):
         v1.include_router(room.router)
     app.include_router(v1)
+    app.include_router(openai.router)
     app.include_router(health.open_router)
     app.include_router(dashboard.page_router)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
@@ -101,6 +117,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         *session_schemas.BODIES,
         *memory_schemas.BODIES,
         *entity_schemas.BODIES,
+        *keys.BODIES,
+        *openai_schemas.BODIES,
     )
     _, bodies = models_json_schema([(body, "validation") for body in read], ref_template=template)
     components = document.setdefault("components", {})
@@ -124,7 +142,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async def end_streams() -> None:
         await api.services.shutting_down.wait()
         api.streams.shut_down()
-        api.pages.shut_down()
 
     watcher = asyncio.create_task(end_streams())
     try:
@@ -144,14 +161,14 @@ async def _on_sidecar_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SidecarError)
     if error.status == 500:
         log.error("request %s failed: %s", request_id_of(request.scope), error.detail)
-    return problem_response(error, request_id_of(request.scope))
+    return error_response(error, request.scope)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # FastAPI puts where a value came from (query, path, body) in front of its name.
     found = [{**e, "loc": tuple(e["loc"])[1:]} for e in error.errors()]
-    return problem_response(invalid_fields(found), request_id_of(request.scope))  # type: ignore[arg-type]
+    return error_response(invalid_fields(found), request.scope)  # type: ignore[arg-type]
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -166,4 +183,4 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         )
     else:
         problem = InvalidRequest("The request cannot be served as it is.", status=error.status_code)
-    return problem_response(problem, request_id_of(request.scope), headers)
+    return error_response(problem, request.scope, headers)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from app.api.deps import DirectRoute, api_of, body_docs, body_of, request_id
 from app.api.results import ChatResult, Problem
 from app.api.schemas import ChatBody
+from app.api.scope import within
 from app.api.sse import EventStream, WholeAnswer
 
 router = APIRouter(route_class=DirectRoute, tags=["chat"])
@@ -49,7 +50,7 @@ async def chat(request: Request) -> Any:
     """Choose a model by the rules and the workspace's policy, fit the context to it, and stream its answer."""
     api = api_of(request)
     body = await body_of(request, ChatBody)
-    batches = api.services.chat.stream(body.to_request(request_id(request)))
+    batches = api.services.chat.stream(await within(request, body.to_request(request_id(request))))
     if body.stream:
         return EventStream(batches, api.streams, api.patience)
     return WholeAnswer(batches, api.streams)

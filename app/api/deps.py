@@ -29,8 +29,8 @@ from app.llm.events import Event, Explanation
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
-from app.services.feed import Feed
 from app.settings import Settings
+from app.store.keys import ClientKeys
 from app.usage.queries import UsageQuery
 from app.usage.reports import RecordPage, UsageReport
 
@@ -89,13 +89,13 @@ class Services(Protocol):
     def entities(self) -> EntityGraph: ...
 
     @property
+    def keys(self) -> ClientKeys: ...
+
+    @property
     def catalog(self) -> ModelCatalog: ...
 
     @property
     def reports(self) -> Reports: ...
-
-    @property
-    def feed(self) -> Feed: ...
 
     @property
     def clock(self) -> Now: ...
@@ -121,9 +121,6 @@ class Services(Protocol):
         ...
 
 
-MOST_PAGES = 32
-
-
 @dataclass(frozen=True, slots=True)
 class Api:
     """The application's own state, at `app.state.api`."""
@@ -132,8 +129,6 @@ class Api:
     streams: OpenStreams
     patience: Patience = field(default_factory=Patience)
     sign_in: SignIn = field(default_factory=SignIn)
-    pages: OpenStreams = field(default_factory=lambda: OpenStreams(MOST_PAGES, "pages"))
-    """Those of `/events`: apart, so that open pages keep nobody from an answer."""
 
 
 def api_of(request: Request) -> Api:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id
 from app.api.results import ExplainResult, Problem
 from app.api.schemas import ExplainBody
+from app.api.scope import within
 from app.api.wire import Json, context_data, route_data
 from app.llm.events import CandidateEstimate, Explanation
 from app.routing.route import Route
@@ -34,7 +35,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 async def explain(request: Request) -> Any:
     """Every rule's verdict, what the policy removed, the fit and the cost of each candidate. No model is called."""
     body = await body_of(request, ExplainBody)
-    explanation = await api_of(request).services.chat.explain(body.to_request(request_id(request)))
+    asked = await within(request, body.to_request(request_id(request)))
+    explanation = await api_of(request).services.chat.explain(asked)
     return json_response(explanation_data(explanation, body.include_messages))
 
 

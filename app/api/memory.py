@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 
+from app.api.callers import caller_of
 from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response
 from app.api.memory_schemas import ChunksBody, ChunksResult, SearchBody, SearchResult
 from app.api.results import Problem
@@ -33,7 +34,8 @@ async def put_chunks(request: Request) -> Any:
     body = await body_of(request, ChunksBody)
     memory = api_of(request).services.memory
     chunks = body.to_chunks()
-    workspace = await memory.put(body.workspace, chunks, body.delete_paths)
+    asked = caller_of(request).workspace_for(body.workspace)
+    workspace = await memory.put(asked, chunks, body.delete_paths)
     return json_response(
         {"workspace": workspace, "ids": [chunk.id for chunk in chunks], "searchable": memory.searched_by}
     )
@@ -50,8 +52,9 @@ async def search(request: Request) -> Any:
     """By meaning and by words at once; by words alone where the embedding model is missing."""
     body = await body_of(request, SearchBody)
     memory = api_of(request).services.memory
-    hits = await memory.search(body.workspace, body.query, body.k)
-    workspace = memory.profile(body.workspace).id
+    asked = caller_of(request).workspace_for(body.workspace)
+    hits = await memory.search(asked, body.query, body.k)
+    workspace = memory.profile(asked).id
     found = {"workspace": workspace, "chunks": list(map(hit_data, hits)), "searched_by": memory.searched_by}
     return json_response(found)
 

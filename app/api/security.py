@@ -1,7 +1,7 @@
 """The door: who may ask, from where, and how much. One pure-ASGI middleware in front of every route.
 
-Host ── Origin ── token ── body limit ── content type ──> the application
- 421      403      401         413            415
+Host ── Origin ── token or key ── rights ── body limit ── content type ──> the application
+ 421      403         401          403         413            415
 
 (`BaseHTTPMiddleware` would hide disconnects from the routes behind it.) Everything is decided on the ASGI scope, never
 on a URL that is put together from the request's own Host header (CVE-2026-48710).
@@ -12,24 +12,25 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import os
 import re
 import secrets
-import tempfile
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import Unexpected, problem_response
+from app.api.callers import OWNER, Caller
+from app.api.dialects import error_response
+from app.api.problems import Unexpected
+from app.api.rights import allow
 from app.api.sign_in import SignIn, cookie_name
 from app.api.web_files import SIGN_IN_AGAIN, refusal_page
-from app.errors import InvalidRequest, RequestError, SidecarError, StartupError, Unauthorized
+from app.errors import InvalidRequest, RequestError, SidecarError, Unauthorized
+from app.store.keys import PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class DoorPolicy:
     origins: tuple[str, ...] = ()
     max_body: int = 16 * 1024 * 1024
     body_seconds: float = 30.0
+    client: Callable[[bytes], Caller | None] = lambda offered: None
+    """Who has this key, which is none of the token; None: nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +126,15 @@ class Door:
             raise
         except Unauthorized as error:
             page = _page_for_people(scope, headers)
-            await (page or problem_response(error, request_id))(scope, receive, outgoing.send)
+            await (page or error_response(error, scope))(scope, receive, outgoing.send)
         except SidecarError as error:
-            await problem_response(error, request_id)(scope, receive, outgoing.send)
+            await error_response(error, scope)(scope, receive, outgoing.send)
         except _Gone:
             return
         except Exception:
             log.exception("request %s failed", request_id)
             if not outgoing.started:
-                await problem_response(Unexpected(), request_id)(scope, receive, outgoing.send)
+                await error_response(Unexpected(), scope)(scope, receive, outgoing.send)
 
     def _admit(self, scope: Scope, headers: Headers, outgoing: Outgoing) -> None:
         """Host, then Origin. Raises `InvalidRequest` 400, 421 or 403."""
@@ -165,19 +168,28 @@ class Door:
         return self._names[port]
 
     def _authorise(self, scope: Scope, headers: Headers) -> None:
-        """Raises `Unauthorized`, with the same words whatever was wrong."""
+        """Say who asks, in the scope's state. Raises `Unauthorized`, with the same words whatever was wrong, and
+        `Forbidden` where a client's key has no right to the route."""
         if scope["path"] in OPEN_PATHS:
             return
         query: bytes = scope["query_string"]
         # A URL ends up in histories and logs: whoever puts the token there is told so by its not working.
-        leaked = bool(query) and self._token in unquote_to_bytes(query)
+        told = unquote_to_bytes(query)
+        leaked = bool(query) and (self._token in told or PREFIX in told)
         # Every credential is compared, so that the time tells nothing about which one was wrong.
-        matches = [hmac.compare_digest(offered, self._token) for offered in _credentials(headers)]
-        if leaked or not (any(matches) or self._signed_in(scope, headers)):
+        offered = _credentials(headers)
+        matches = [hmac.compare_digest(credential, self._token) for credential in offered]
+        if any(matches) or self._signed_in(scope, headers):
+            caller: Caller | None = OWNER
+        else:
+            caller = next(filter(None, map(self._policy.client, offered)), None)
+        if leaked or caller is None:
             raise Unauthorized(
                 "Send the sidecar's token: `Authorization: Bearer <token>` or `x-api-key: <token>`. "
-                "`llm-sidecar token` prints it."
+                "`llm-sidecar token` prints it, `llm-sidecar keys create` makes a key for one client."
             )
+        allow(caller, scope["method"], scope["path"])
+        scope["state"]["caller"] = caller
 
     def _signed_in(self, scope: Scope, headers: Headers) -> bool:
         """Whether our own page asks, with its cookie.
@@ -343,7 +355,10 @@ async def _answer_preflight(send: Send) -> None:
     """Only ever sent to an allowed origin; `Outgoing` names it."""
     headers = [
         (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
-        (b"access-control-allow-headers", b"Authorization, Content-Type, X-Api-Key, X-Request-Id"),
+        (
+            b"access-control-allow-headers",
+            b"Authorization, Content-Type, X-Api-Key, X-Request-Id, X-Workspace, X-Task-Type",
+        ),
         (b"access-control-max-age", b"600"),
         (b"content-length", b"0"),
     ]
@@ -361,37 +376,3 @@ def names_of(port: int | None, hosts: Iterable[str] = (), origins: Iterable[str]
         hosts=frozenset(own | {h.lower().encode() for h in hosts}),
         origins=frozenset({*TAURI_ORIGINS, *(b"http://" + h for h in own), *(o.encode() for o in origins)}),
     )
-
-
-def load_or_create_token(path: Path) -> str:
-    """The data folder's token: 256 bits, made at first use, readable by its owner only.
-
-    Written to a temporary file and renamed, so that nobody ever reads half a token. Raises `StartupError`.
-    """
-    try:
-        token = path.read_text("ascii").strip()
-    except FileNotFoundError:
-        return _create_token(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"cannot read the token in {path}: {error}") from None
-    if len(token) < 32:
-        raise StartupError(f"{path} does not hold a token; delete it and start again")
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        path.chmod(0o600)
-    return token
-
-
-def _create_token(path: Path) -> str:
-    token = secrets.token_urlsafe(32)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes it 0600 from the first moment.
-        handle, name = tempfile.mkstemp(prefix=".token-", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(token + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except OSError as error:
-        raise StartupError(f"cannot write a token to {path}: {error}") from None
-    return token

@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.callers import caller_of
 from app.api.deps import api_of, body_docs, body_of, json_response
 from app.api.results import Problem
 from app.api.schemas import JsonObject
+from app.api.scope import require_session
 from app.api.session_schemas import (
     AppendResult,
     CaptureResult,
@@ -69,7 +71,7 @@ async def create(request: Request) -> Any:
     body = await body_of(request, SessionBody)
     session = await api_of(request).services.sessions.create(
         session_id=body.id,
-        workspace=body.workspace,
+        workspace=caller_of(request).workspace_for(body.workspace),
         title=body.title,
         messages=[message.to_new() for message in body.messages],
     )
@@ -85,7 +87,7 @@ async def create(request: Request) -> Any:
 async def page(request: Request, params: Annotated[ListParams, Query()]) -> Any:
     """The latest used first, a page at a time."""
     found = await api_of(request).services.sessions.page(
-        workspace=params.workspace, limit=params.limit, cursor=params.cursor
+        workspace=caller_of(request).workspace_for(params.workspace), limit=params.limit, cursor=params.cursor
     )
     return json_response({"sessions": [session_data(s) for s in found.sessions], "next_cursor": found.next_cursor})
 
@@ -98,6 +100,7 @@ async def page(request: Request, params: Annotated[ListParams, Query()]) -> Any:
 )
 async def messages(request: Request, session_id: SessionId, params: Annotated[MessageParams, Query()]) -> Any:
     """In the order it was said. `after` pages forwards, `before` backwards."""
+    await require_session(request, session_id)
     if params.before is not None and params.after != -1:
         raise InvalidRequest("give either after or before, not both", field="before")
     found = await api_of(request).services.sessions.read(
@@ -116,6 +119,7 @@ async def messages(request: Request, session_id: SessionId, params: Annotated[Me
 )
 async def append(request: Request, session_id: SessionId) -> Any:
     """Answered once they can be searched; all are stored or none. A chat stores its own messages itself."""
+    await require_session(request, session_id)
     body = await body_of(request, MessagesBody)
     done = await api_of(request).services.sessions.append(session_id, [message.to_new() for message in body.messages])
     return _created(
@@ -136,6 +140,7 @@ async def append(request: Request, session_id: SessionId) -> Any:
 )
 async def state(request: Request, session_id: SessionId) -> Any:
     """The state as it was put or captured; an empty object where there is none yet."""
+    await require_session(request, session_id)
     record = await api_of(request).services.sessions.state(session_id)
     return json_response({} if record is None else dict(record.state))
 
@@ -149,6 +154,7 @@ async def state(request: Request, session_id: SessionId) -> Any:
 )
 async def put_state(request: Request, session_id: SessionId) -> Any:
     """Replaces the whole state. Every chat of the session sees it, and it is never trimmed."""
+    await require_session(request, session_id)
     services = api_of(request).services
     given = (await body_of(request, SessionState)).data()
     await services.sessions.put_state(session_id, StateRecord(given, services.clock.now()))
@@ -167,6 +173,7 @@ async def put_state(request: Request, session_id: SessionId) -> Any:
 )
 async def capture(request: Request, session_id: SessionId) -> Any:
     """The configured summariser writes the state from the recent messages, under the workspace's policy."""
+    await require_session(request, session_id)
     record = await api_of(request).services.capture.capture(session_id)
     return json_response(
         {
@@ -186,6 +193,7 @@ async def capture(request: Request, session_id: SessionId) -> Any:
 )
 async def one(request: Request, session_id: SessionId) -> Any:
     """The session with the summary of its older messages."""
+    await require_session(request, session_id)
     session, summary, record = await api_of(request).services.sessions.get(session_id)
     return json_response(
         {
@@ -206,6 +214,7 @@ async def one(request: Request, session_id: SessionId) -> Any:
 )
 async def delete(request: Request, session_id: SessionId) -> Response:
     """Its messages, state and summaries go with it; what it cost stays in the ledger."""
+    await require_session(request, session_id)
     await api_of(request).services.sessions.delete(session_id)
     return Response(status_code=204, headers={"cache-control": "no-store"})
 

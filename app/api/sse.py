@@ -7,6 +7,10 @@ sse-starlette's ways of ending (ARCHITECTURE.md there) are kept, at a fraction o
     sidecar shuts down          Watch.interrupt(SHUTDOWN)  generator closed, then one `error` event
     reader stalls               Watch.interrupt(STALLED)   generator closed, connection aborted
 
+How events are written is the `Encoder`'s: ours here, other people's in `app.api.openai_wire` and
+`app.api.anthropic_wire`. An encoder that has nothing to say yet holds the status back: whatever fails until its first
+bytes becomes a status of its own.
+
 While a write is under way the generator is not pulled, so what waits for a slow reader is one batch and the
 transport's own buffer, however long the answer is.
 """
@@ -18,6 +22,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 from starlette.responses import Response
@@ -25,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.problems import Unexpected, request_id_of
 from app.api.streams import Ended, OpenStreams, Watch, shutting_down
-from app.api.wire import EVENTS, JSON, Answer, dumps
+from app.api.wire import EVENTS, JSON, Answer, Json, dumps
 from app.errors import SidecarError
 from app.llm.calls import TextDelta
 from app.llm.events import Done, Event, Failed
@@ -73,15 +78,50 @@ def encode(batch: list[Event], next_id: int) -> bytes:
     return b"".join(parts)
 
 
+class Encoder(Protocol):
+    """One client's way of writing a stream down; remembers what it has written."""
+
+    def encode(self, batch: list[Event]) -> bytes:
+        """The batch's bytes; empty where there is nothing to say yet."""
+        ...
+
+
+class Collector(Protocol):
+    """One client's way of writing a whole answer down."""
+
+    def take(self, batch: list[Event]) -> None: ...
+
+    def body(self) -> Json:
+        """Raises the `SidecarError` the stream ended with."""
+        ...
+
+
+class NumberedEvents:
+    """The encoder of our own contract: `encode`, with ids that go on counting."""
+
+    __slots__ = ("_next_id",)
+
+    def __init__(self) -> None:
+        self._next_id = 1
+
+    def encode(self, batch: list[Event]) -> bytes:
+        first, self._next_id = self._next_id, self._next_id + len(batch)
+        data = encode(batch, first)
+        return RETRY + data if first == 1 else data
+
+
 class WholeAnswer:
     """An ASGI response that drains the batches into one JSON object (`stream: false`)."""
 
-    def __init__(self, batches: AsyncGenerator[list[Event], None], streams: OpenStreams) -> None:
+    def __init__(
+        self, batches: AsyncGenerator[list[Event], None], streams: OpenStreams, answer: Collector | None = None
+    ) -> None:
         self._batches = batches
         self._streams = streams
+        self._answer = answer or Answer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = Answer()
+        answer = self._answer
         watch = Watch(self._streams, receive)
         async with aclosing(self._batches), watch:
             async for batch in self._batches:
@@ -96,7 +136,8 @@ class WholeAnswer:
 class EventStream:
     """An ASGI response that streams batches.
 
-    The first batch is awaited before the status goes out, so what is raised until then can still become one.
+    The encoder's first bytes are awaited before the status goes out, so what fails until then can still become one;
+    but a model that is silent for long gets its client a status and a comment all the same.
     """
 
     def __init__(
@@ -104,14 +145,13 @@ class EventStream:
         batches: AsyncGenerator[list[Event], None],
         streams: OpenStreams,
         patience: Patience,
+        encoder: Encoder | None = None,
     ) -> None:
         self._batches = batches
         self._streams = streams
         self._patience = patience
-        self._loop = asyncio.get_running_loop()
-        self._next_id = 1
+        self._encoder = encoder or NumberedEvents()
         self._delivered = 0
-        self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = Watch(self._streams, receive)
@@ -121,7 +161,7 @@ class EventStream:
             async with aclosing(self._batches), watch:
                 await self._pump(pulse, watch)
         except Exception:
-            if not self._started or watch.final:
+            if not pulse.begun or watch.final:
                 raise
             log.exception("request %s: the stream broke", request_id_of(scope))
             fault = Unexpected()
@@ -130,33 +170,34 @@ class EventStream:
         if watch.ended is Ended.SHUTDOWN:
             fault = shutting_down()
         if fault is not None:
-            await self._say_last(fault, scope, send)
+            await self._say_last(fault, pulse, scope, send)
         elif watch.ended is Ended.STALLED:
             await abort(scope, receive)
 
     async def _pump(self, pulse: Pulse, watch: Watch) -> None:
         async for batch in self._batches:
-            data = encode(batch, self._next_id)
-            self._next_id += len(batch)
-            if not self._started:
-                self._started = True
-                await pulse.begin(RETRY + data)
-                continue
-            last = type(batch[-1]) in (Done, Failed)
+            end = batch[-1]
+            last = type(end) in (Done, Failed)
             if last:
                 watch.final = True
+                if type(end) is Failed and not pulse.begun:
+                    raise end.error
             else:
                 self._delivered += sum(len(e.text) for e in batch if type(e) is TextDelta)
-            await pulse.write(data, more=not last)
+            data = self._encoder.encode(batch)
+            if data or last:
+                await pulse.write(data, more=not last)
+            else:
+                pulse.start()
             if last:
                 return
         raise AssertionError("the answer ended with neither Done nor Failed")
 
-    async def _say_last(self, fault: SidecarError, scope: Scope, send: Send) -> None:
+    async def _say_last(self, fault: SidecarError, pulse: Pulse, scope: Scope, send: Send) -> None:
         """The one terminal event of a stream that did not end by itself; a status where nothing was sent yet."""
-        if not self._started:
+        if not pulse.begun:
             raise fault
-        end = encode([Failed(request_id_of(scope), fault, self._delivered)], self._next_id)
+        end = self._encoder.encode([Failed(request_id_of(scope), fault, self._delivered)])
         try:
             async with asyncio.timeout(self._patience.last_word):
                 await send({"type": "http.response.body", "body": end, "more_body": False})
@@ -165,9 +206,12 @@ class EventStream:
 
 
 class Pulse:
-    """Writes, and one timer per stream that notices silence (a comment goes out) and a reader that stalls."""
+    """Writes, and one timer per stream that notices silence (a comment goes out) and a reader that stalls.
 
-    __slots__ = ("_busy_since", "_comment", "_loop", "_patience", "_send", "_timer", "_watch", "_written")
+    The status and the headers go out with the first bytes, which may be a comment's: `begun` from then on.
+    """
+
+    __slots__ = ("_busy_since", "_comment", "_loop", "_patience", "_send", "_timer", "_watch", "_written", "begun")
 
     def __init__(self, patience: Patience, watch: Watch, send: Send) -> None:
         self._patience = patience
@@ -178,14 +222,24 @@ class Pulse:
         self._comment: asyncio.Task[None] | None = None
         self._busy_since: float | None = None
         self._written = 0.0
+        self.begun = False
 
-    async def begin(self, data: bytes) -> None:
-        """Status, headers and the first bytes; from here on silence counts."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-        self._timer = self._loop.call_later(min(self._patience.silence, self._patience.send), self._look)
-        await self.write(data)
+    def start(self) -> None:
+        """From here on silence counts."""
+        if self._timer is None:
+            self._written = self._loop.time()
+            self._timer = self._loop.call_later(min(self._patience.silence, self._patience.send), self._look)
 
     async def write(self, data: bytes, more: bool = True) -> None:
+        if self._comment is not None and not self._comment.done():
+            await asyncio.wait([self._comment])
+        await self._write(data, more)
+
+    async def _write(self, data: bytes, more: bool = True) -> None:
+        if not self.begun:
+            self.begun = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            self.start()
         self._busy_since = self._loop.time()
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
         self._written = self._loop.time()
@@ -208,7 +262,7 @@ class Pulse:
             due = self._written + self._patience.silence
             if due <= now:
                 due = now + self._patience.silence
-                self._comment = self._loop.create_task(self.write(COMMENT))
+                self._comment = self._loop.create_task(self._write(COMMENT))
         self._timer = self._loop.call_at(due, self._look)
 
 

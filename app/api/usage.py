@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
+from app.api.callers import caller_of
 from app.api.config import budget_data
 from app.api.deps import api_of, json_response
 from app.api.results import Problem, RecordList, UsageResult
@@ -65,7 +66,7 @@ async def usage(request: Request, params: Annotated[UsageParams, Query()]) -> An
     # Said twice is said with a comma.
     group_by = ",".join(request.query_params.getlist("group_by"))
     report = await services.reports.report(_query(request, params, group_by))
-    return json_response(usage_data(report, services.config.current.profiles))
+    return json_response(usage_data(report, services.config.current.profiles, caller_of(request).workspace))
 
 
 @router.get(
@@ -81,7 +82,8 @@ async def records(request: Request, params: Annotated[RecordParams, Query()]) ->
     return json_response({"records": [asdict(r) for r in page.records], "next_cursor": page.next_cursor})
 
 
-def usage_data(report: UsageReport, profiles: ProfilesFile) -> dict[str, Any]:
+def usage_data(report: UsageReport, profiles: ProfilesFile, workspace: str | None = None) -> dict[str, Any]:
+    """`workspace`: the only one whose limits are shown."""
     zone = ZoneInfo(report.tz)
     return {
         "from": report.start.astimezone(zone).isoformat(),
@@ -90,7 +92,7 @@ def usage_data(report: UsageReport, profiles: ProfilesFile) -> dict[str, Any]:
         "group_by": list(report.group_by),
         "totals": asdict(report.totals),
         "groups": [{"key": dict(group.key), **asdict(group.figures)} for group in report.groups],
-        "budgets": _budgets(profiles),
+        "budgets": [b for b in _budgets(profiles) if workspace in (None, b["workspace"])],
     }
 
 
@@ -102,6 +104,7 @@ def _budgets(profiles: ProfilesFile) -> list[dict[str, Any]]:
 
 def _query(request: Request, params: RangeParams, group_by: str | None) -> UsageQuery:
     filters: dict[str, str | None] = {name: getattr(params, name) for name in FILTERS}
+    filters["workspace"] = caller_of(request).workspace_for(params.workspace)
     return parse_query(
         start=params.start,
         end=params.end,

@@ -51,12 +51,16 @@ class ChatRequest:
     stacktrace: str | None = None
     retrieve: bool = False
     model: str | None = None
+    rule: str | None = None
+    """A rule asked for by name, in place of the first that matches."""
     max_output_tokens: int | None = None
     temperature: float | None = None
     stop: tuple[str, ...] = ()
     response_format: Mapping[str, Any] | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Further parameters in OpenAI's words: `top_p`, `seed` and the like."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -261,12 +265,14 @@ class ChatService:
             material=material,
             contains_code=request.contains_code,
             wish=request.model,
+            rule=request.rule,
             max_output_tokens=request.max_output_tokens,
             temperature=request.temperature,
             stop=request.stop,
             response_format=request.response_format,
             tools=request.tools,
             tool_choice=request.tool_choice,
+            sampling=request.sampling,
             metadata=request.metadata,
             session_id=request.session_id,
         )

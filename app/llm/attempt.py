@@ -191,6 +191,7 @@ class Attempt:
             response_format=request.response_format,
             tools=request.tools,
             tool_choice=request.tool_choice,
+            sampling=request.sampling,
             params={**self.model.params, **route.params},
             request_id=request.request_id,
             task_type=request.task_type,

@@ -27,6 +27,8 @@ class ModelCall:
     response_format: Mapping[str, Any] | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Further parameters of the request in OpenAI's words (`top_p`, `seed`, …); dropped where a provider has none."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Provider parameters of the model's and the rule's configuration; the rule's win."""
     request_id: str = ""
@@ -94,12 +96,15 @@ class ModelRequest:
     """None: detected from the material."""
     wish: str | None = None
     """The model the caller asked for; goes in front of the rule's chain, still under the policy."""
+    rule: str | None = None
+    """The rule the caller asked for by name; None: the first that matches."""
     max_output_tokens: int | None = None
     temperature: float | None = None
     stop: tuple[str, ...] = ()
     response_format: Mapping[str, Any] | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     agent: str | None = None
     session_id: str | None = None

@@ -118,6 +118,7 @@ async def make_plan(
         policy.rules,
         policy.catalog,
         wish=request.wish,
+        rule=request.rule,
         local_fallback=profile.local_fallback or config.routing.local_fallback,
         upgrades=config.models.upgrades,
         summarizer=config.models.summarizer,

@@ -58,6 +58,7 @@ def asked(call: ModelCall) -> dict[str, Any]:
     if limit is None and call.model.wire == "anthropic" and "max_tokens" not in call.params:
         limit = call.model.max_output_tokens.value  # Anthropic demands one, and litellm's default is 4,096
     wanted = {
+        **call.sampling,
         "max_tokens": limit,
         "temperature": call.temperature,
         "stop": list(call.stop) or None,

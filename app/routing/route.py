@@ -75,6 +75,7 @@ def decide(
     catalog: ModelCatalog,
     *,
     wish: str | None = None,
+    rule: str | None = None,
     local_fallback: str | None = None,
     upgrades: Sequence[str] = (),
     summarizer: str | None = None,
@@ -83,16 +84,18 @@ def decide(
 ) -> Route:
     """The route of a request: the wish, the first matching rule's model, its fallbacks, less what may not be used.
 
+    `rule`: this rule decides, whatever its conditions; the policy binds it like any other.
+
     The policy removes before a chain exists: nothing in a `Route` is forbidden, upgrades and the summariser included.
     `local_fallback` steps in where the policy has emptied the chain. The same arguments always give an equal route,
     so it may be kept under them.
 
-    Raises `NoRule`; `UnknownModel` for a wish nobody knows; `NoPermittedModel` where the policy forbids the wish, or
-    nothing is left (`extra["removed"]` says what was removed and why).
+    Raises `NoRule`, also for a `rule` there is not; `UnknownModel` for a wish nobody knows; `NoPermittedModel` where
+    the policy forbids the wish, or nothing is left (`extra["removed"]` says what was removed and why).
     """
-    match = rules.first_match(facts, all_verdicts)
+    match = rules.first_match(facts, all_verdicts) if rule is None else rules.named(rule, facts, all_verdicts)
     if match.rule is None:
-        raise _no_rule(rules, facts)
+        raise _no_rule(rules, facts) if rule is None else NoRule(f"routing.yaml has no rule `{rule}`", field="rule")
     sieve = _Sieve(facts, catalog)
     if wish is not None:
         sieve.wish(wish)
@@ -103,7 +106,8 @@ def decide(
         sieve.fall_back(local_fallback, match.rule.name)
     larger = tuple(spec for model_id in dict.fromkeys(upgrades) if (spec := sieve.take(model_id, Origin.UPGRADE)))
     summariser = sieve.take(summarizer, Origin.SUMMARIZER) if summarizer else None
-    return _route(match.rule, match.verdicts, sieve, larger, summariser, timeouts)
+    chosen = f"rule `{match.rule.name}` " + ("matched" if rule is None else "was asked for by name")
+    return _route(match.rule, match.verdicts, sieve, larger, summariser, timeouts, chosen)
 
 
 def _no_rule(rules: RuleSet, facts: RoutingFacts) -> NoRule:
@@ -197,9 +201,9 @@ class _Sieve:
             what = f"rule `{rule}` leaves no model for this request: {because}"
         return NoPermittedModel(what, removed=removed)
 
-    def reasons(self, rule: str) -> tuple[str, ...]:
-        """The decision in sentences."""
-        told = [f"rule `{rule}` matched"]
+    def reasons(self, chosen: str) -> tuple[str, ...]:
+        """The decision in sentences; `chosen` is the first."""
+        told = [chosen]
         if self.candidates[0].origin is Origin.REQUEST:
             told.append(f"{self.candidates[0].model.id} comes first because the request asked for it")
         if self.local_only:
@@ -227,6 +231,7 @@ def _route(
     upgrades: tuple[ModelSpec, ...],
     summarizer: ModelSpec | None,
     timeouts: Timeouts,
+    chosen: str,
 ) -> Route:
     own: TimeoutOverrides = rule.rule.timeouts
     return Route(
@@ -236,7 +241,7 @@ def _route(
         summarizer=summarizer,
         removed=tuple(sieve.removed),
         verdicts=verdicts,
-        reasons=sieve.reasons(rule.name),
+        reasons=sieve.reasons(chosen),
         local_only=sieve.local_only,
         params=rule.rule.params,
         max_output_tokens=rule.rule.max_output_tokens,

@@ -78,6 +78,11 @@ class RuleSet:
             name = rule.name if rule else ""
             raise NoRule(f"rule `{name}` could not be evaluated ({type(error).__name__}); nothing was sent") from error
 
+    def named(self, name: str, facts: RoutingFacts, all_verdicts: bool = False) -> Match:
+        """The rule of that name, whatever its conditions; `rule` None where there is none."""
+        rule = next((rule for rule in self.rules if rule.name == name), None)
+        return Match(rule, self.verdicts(facts) if all_verdicts else ())
+
     def verdicts(self, facts: RoutingFacts) -> tuple[RuleVerdict, ...]:
         """What every rule says about the facts, in order, whichever came first."""
         return tuple(_verdict(rule, facts) for rule in self.rules)

@@ -37,8 +37,6 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
         await asyncio.gather(*tasks, return_exceptions=True)
 
     stack.push_async_callback(end)
-    services.ledger.observe(services.feed.settled)
-    services.config.subscribe(lambda config: services.feed.publish("config", {"fingerprint": config.fingerprint}))
     start(_warm_up(services, freeze))
     start(services.config.watch(stop))
     services.config.subscribe(lambda _: start(services.refresh_models(force=True)))

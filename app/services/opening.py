@@ -44,6 +44,7 @@ from app.services.parts import Services
 from app.services.policies import PolicyHolder
 from app.settings import Settings
 from app.store.database import Database
+from app.store.keys import ClientKeys
 from app.usage.ledger import UsageLedger
 from app.usage.reports import UsageReports
 
@@ -127,6 +128,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         config=config,
         secrets=secrets,
         database=database,
+        keys=await ClientKeys.open(database, clock.now),
         ledger=ledger,
         reports=UsageReports(database),
         translator=translator,

@@ -23,11 +23,11 @@ from app.memory.embedder import Embedder
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
-from app.services.feed import Feed
 from app.services.health import health
 from app.services.policies import PolicyHolder
 from app.settings import Settings
 from app.store.database import Database
+from app.store.keys import ClientKeys
 from app.usage.ledger import UsageLedger
 from app.usage.reports import UsageReports
 
@@ -41,6 +41,7 @@ class Services:
     config: ConfigStore
     secrets: Secrets
     database: Database
+    keys: ClientKeys
     ledger: UsageLedger
     reports: UsageReports
     translator: Translator
@@ -57,7 +58,6 @@ class Services:
     policies: PolicyHolder
     token: str
     started_at: datetime
-    feed: Feed = field(default_factory=Feed)
     instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
     warm: asyncio.Event = field(default_factory=asyncio.Event)

@@ -127,6 +127,21 @@ session_summaries = Table(
 )
 """Rolling summaries; the one with the largest `to_seq` is in use. The messages they cover stay where they are."""
 
+client_keys = Table(
+    "client_keys",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("workspace", Text),  # the only one the key acts in; null: any
+    Column("rights", Text, nullable=False),  # of app.store.keys.RIGHTS, with commas between
+    Column("task_type", Text),  # of requests that name none
+    Column("hash", LargeBinary, nullable=False),  # SHA-256 of the whole key
+    Column("created_at", Text, nullable=False),
+    Column("last_used_at", Text),
+    Column("revoked_at", Text),
+)
+"""Keys of named clients; a revoked one stays, so that people see what there was."""
+
 
 entities = Table(
     "entities",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.api.security import load_or_create_token, names_of
+from app.api.security import names_of
+from app.api.token_file import load_or_create_token
 from app.errors import StartupError
 
 
