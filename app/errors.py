@@ -23,6 +23,7 @@ SidecarError                     has a `code`, an HTTP `status` and a sentence f
 │   ├── StreamInterrupted        502 cut after the commit point; says how much was delivered
 │   ├── AnswerTimeout            504
 │   ├── CaptureFailed            502 what a model wrote as a session's state is none; the last good one is kept
+│   ├── BadAnswer                502 what a model wrote for an agent does not fit its schema (app.agents.door)
 │   └── ShuttingDown             503
 └── AttemptError                 one call to one model failed; `kind` decides what the router does next
     ├── RateLimited              transient: 429
@@ -76,6 +77,8 @@ class ConfigProblem:
     where: str
     message: str
     line: int | None = None
+    warning: bool = False
+    """True: worth knowing, and no reason to refuse the files."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file

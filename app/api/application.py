@@ -22,6 +22,8 @@ from starlette.responses import Response
 
 from app import __version__
 from app.api import (
+    agent_schemas,
+    agents,
     chat,
     config,
     dashboard,
@@ -97,7 +99,8 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    for room in (chat, explain, sessions, memory, entities, usage, models, config, keys, dashboard, health):
+    rooms = (chat, explain, sessions, memory, entities, agents, usage, models, config, keys, dashboard, health)
+    for room in rooms:
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(openai.router)
@@ -119,6 +122,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         *entity_schemas.BODIES,
         *keys.BODIES,
         *openai_schemas.BODIES,
+        *agent_schemas.BODIES,
     )
     _, bodies = models_json_schema([(body, "validation") for body in read], ref_template=template)
     components = document.setdefault("components", {})

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.agents.service import AgentService
 from app.api.problems import request_id_of
 from app.api.schemas import validated
 from app.api.sign_in import SignIn
@@ -90,6 +91,9 @@ class Services(Protocol):
 
     @property
     def keys(self) -> ClientKeys: ...
+
+    @property
+    def agents(self) -> AgentService: ...
 
     @property
     def catalog(self) -> ModelCatalog: ...

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 from app.chat.conversation import Conversation
 from app.chat.records import StateRecord, StoredMessage
-from app.chat.sessions import Sessions
 from app.chat.state import CAPTURE_SCHEMA, extract_state, read_captured
 from app.config.loader import Config
 from app.context.blocks import Material
@@ -30,7 +29,7 @@ from app.errors import (
 )
 from app.llm.calls import ModelRequest
 from app.llm.extractive import MODEL_ID as EXTRACTIVE
-from app.llm.router import Completion, ModelRouter
+from app.llm.router import Completion
 
 TASK_TYPE = "session_capture"
 RECENT_MESSAGES = 40
@@ -52,13 +51,27 @@ _FORMAT: Mapping[str, Any] = {
 }
 
 
+class Completes(Protocol):
+    """`ModelRouter`, or an agent's own door to it."""
+
+    async def complete(self, request: ModelRequest) -> Completion: ...
+
+
+class Target(Protocol):
+    """`Sessions`, as far as a capture reads and stores."""
+
+    async def load(self, session_id: str) -> Conversation: ...
+
+    async def put_state(self, session_id: str, record: StateRecord) -> None: ...
+
+
 class SessionCapture:
     """Asks for a session's state through the router, so that privacy and ledger apply."""
 
     def __init__(
         self,
-        sessions: Sessions,
-        router: ModelRouter,
+        sessions: Target,
+        router: Completes,
         config: Callable[[], Config],
         now: Callable[[], datetime],
     ) -> None:
@@ -116,7 +129,7 @@ class SessionCapture:
         return await complete_somehow(self._router, request)
 
 
-async def complete_somehow(router: ModelRouter, request: ModelRequest) -> Completion | None:
+async def complete_somehow(router: Completes, request: ModelRequest) -> Completion | None:
     """The wished model's answer, else in free form, else one of the rules' own models'; None where no model answers.
 
     A wish that the policy forbids is not insisted on: what matters is that there is an answer, and never that a

@@ -38,9 +38,12 @@ def readable(folder: Folder) -> Path:
 
 def read_config(path: Path) -> Config:
     """The configuration of a folder, checked as the sidecar checks it. Raises `ConfigError` with every problem."""
+    from app.agents.cron import check_schedules
+    from app.agents.registry import check_agents
     from app.routing.conditions import check_conditions
+    from app.services.agents import OWN
 
-    return load(path, [check_conditions])
+    return load(path, [check_conditions, check_schedules, check_agents(OWN)])
 
 
 def key_names(config: Config) -> dict[str, tuple[str, ...]]:

@@ -103,7 +103,10 @@ def _examine(
     # checks, which run on whatever could be read.
     if models and routing and profiles and agents and not problems:
         config = _assemble(path, files, models, routing, profiles, agents)
-        problems += [problem for check in checks for problem in check(config)]
+        found = [problem for check in checks for problem in check(config)]
+        problems += [problem for problem in found if not problem.warning]
+        told = [str(_place(problem, files)) for problem in found if problem.warning]
+        config = replace(config, warnings=(*config.warnings, *told))
     return config, sorted((_place(p, files) for p in problems), key=_order)
 
 

@@ -264,15 +264,36 @@ class ProfilesFile(Entry):
     budgets: tuple[Budget, ...] = Field((), description="For all profiles together.")
 
 
+AgentHost = Annotated[str, Field(max_length=253, pattern=r"^(\*\.)?[A-Za-z0-9_.:\[\]-]+$")]
+Json = Annotated[dict[str, Any], Field(max_length=1000)]
+
+
 class AgentEntry(Entry):
-    """`schedule` is a cron line, checked by the agents' layer through the checks passed to the loader."""
+    """One agent. `schedule` is read by the agents' layer, through the checks passed to the loader."""
 
     name: Name
-    schedule: str
+    agent: Name | None = Field(None, description="Which agent this is, where several entries run the same one.")
+    schedule: str | None = Field(None, description="Left out: it runs when it is triggered, and only then.")
     timezone: str | None = None
     workspace: Name | None = None
-    enabled: bool = True
+    enabled: bool = Field(True, description="False: its schedule rests; it can still be triggered.")
+    grace_seconds: NonNegativeFloat = Field(
+        3600, le=31_622_400, description="How late a run that was missed may still be made up for."
+    )
+    timeout_seconds: PositiveFloat = Field(900, le=86_400, description="Longest a run may take.")
+    jitter_seconds: NonNegativeFloat = Field(0, le=3600, description="A start is put off by chance up to this.")
+    max_failures: int = Field(5, ge=0, le=1000, description="Failures in a row after which it is paused; 0: never.")
+    retries: int = Field(0, ge=0, le=10, description="Further tries of a run that failed.")
+    retry_seconds: NonNegativeFloat = Field(60, le=3600, description="Before the first of them; then twice as long.")
+    hosts: tuple[AgentHost, ...] = Field(
+        (), max_length=200, description="Hosts outside this machine that it may ask; `*.example.org` for all below one."
+    )
+    budget: Budget | None = Field(None, description="What it may spend; `alert_at` is not looked at.")
+    input: Json = Field(default_factory=dict, description="Of scheduled runs; a trigger's own is put over it.")
+    settings: Json = Field(default_factory=dict, description="What the agent itself is set to; see its page.")
 
 
 class AgentsFile(Entry):
+    max_running: PositiveInt = Field(4, le=100, description="Runs at once; further ones wait their turn.")
+    keep_days: PositiveInt = Field(30, le=3650, description="How long runs are kept.")
     agents: tuple[AgentEntry, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -116,6 +116,8 @@ class ModelRequest:
     always does."""
     one_try: bool = False
     """True: the first candidate is asked once; no retry, no other candidate. For what has a remedy of its own."""
+    queued: Callable[[bool], None] | None = field(default=None, compare=False)
+    """Told True when the request begins to wait behind others for its slot, and False when the wait is over."""
 
     @property
     def interactive(self) -> bool:

@@ -221,7 +221,8 @@ class ModelRouter:
         plan = progress.plan
         place = place_of(progress.fitted.model, plan.policy.config.models.providers)
         left = plan.route.total_seconds - self._elapsed(progress)
-        return self.slots.hold(place, interactive=plan.request.interactive, within=left)
+        request = plan.request
+        return self.slots.hold(place, interactive=request.interactive, within=left, told=request.queued)
 
     def _limits(self, progress: Progress) -> Limits:
         route = progress.plan.route

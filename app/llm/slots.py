@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -107,13 +107,21 @@ class Slots:
     def __init__(self) -> None:
         self._servers: dict[str, _Server] = {}
 
-    def hold(self, place: Place | None, *, interactive: bool, within: float | None = None) -> Hold:
+    def hold(
+        self,
+        place: Place | None,
+        *,
+        interactive: bool,
+        within: float | None = None,
+        told: Callable[[bool], None] | None = None,
+    ) -> Hold:
         """`async with slots.hold(...)`: a slot for the time of the block.
 
         `interactive`: a person waits for the answer. `within`: seconds to wait at most; raises `TimeoutError` after
-        them. `place` None: nothing is scarce, and nothing is waited for.
+        them. `place` None: nothing is scarce, and nothing is waited for. `told` is called with True where a wait
+        begins, and with False when it is over.
         """
-        return Hold(self, place, interactive, within)
+        return Hold(self, place, interactive, within, told)
 
     def load(self, endpoint: str) -> Load:
         server = self._servers.get(endpoint) or _Server()
@@ -166,20 +174,34 @@ class Slots:
 class Hold:
     """One slot, taken on entering and given back on leaving. Where nobody is in the way neither waits."""
 
-    __slots__ = ("_interactive", "_place", "_slots", "_within")
+    __slots__ = ("_interactive", "_place", "_slots", "_told", "_within")
 
-    def __init__(self, slots: Slots, place: Place | None, interactive: bool, within: float | None) -> None:
+    def __init__(
+        self,
+        slots: Slots,
+        place: Place | None,
+        interactive: bool,
+        within: float | None,
+        told: Callable[[bool], None] | None = None,
+    ) -> None:
         self._slots = slots
         self._place = place
         self._interactive = interactive
         self._within = within
+        self._told = told
 
     async def __aenter__(self) -> None:
         place = self._place
         if place is None or self._slots._take_at_once(place, self._interactive):
             return
-        async with asyncio.timeout(self._within):
-            await self._slots._wait(place, self._interactive)
+        if self._told is not None:
+            self._told(True)
+        try:
+            async with asyncio.timeout(self._within):
+                await self._slots._wait(place, self._interactive)
+        finally:
+            if self._told is not None:
+                self._told(False)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+from app.services.agents import start_agents
 from app.services.parts import Services
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
     stack.push_async_callback(end)
     start(_warm_up(services, freeze))
     start(services.config.watch(stop))
+    await start_agents(services.agents, services.config, services.clock, stack)
     services.config.subscribe(lambda _: start(services.refresh_models(force=True)))
 
 

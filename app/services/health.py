@@ -17,6 +17,7 @@ async def health(services: Services) -> dict[str, Any]:
         "models": _models_health(services),
         "embedding": _embedding_health(services),
         "index": services.memory.health(),
+        "agents": services.agents.health(),
     }
     worst = max((part["status"] for part in parts.values()), key=["ok", "starting", "degraded", "down"].index)
     return {"status": worst, "parts": parts}

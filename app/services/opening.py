@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from app.agents.cron import check_schedules
+from app.agents.registry import check_agents
 from app.chat.capture import SessionCapture
 from app.chat.service import ChatService
 from app.chat.sessions import Sessions
@@ -39,6 +41,7 @@ from app.memory.model_files import default_folder
 from app.memory.retrieval import Retrieval
 from app.memory.workspace import WorkspaceMemory
 from app.routing.conditions import check_conditions
+from app.services.agents import OWN, open_agents
 from app.services.background import start_background
 from app.services.parts import Services
 from app.services.policies import PolicyHolder
@@ -72,7 +75,7 @@ async def open_services(
 
 async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitStack, redactor: Redactor) -> Services:
     folder = ensure_user_config(settings.config_dir, settings.user_config_dir)
-    config = ConfigStore(folder, [check_conditions])
+    config = ConfigStore(folder, [check_conditions, check_schedules, check_agents(OWN)])
     policies = PolicyHolder(config.current)
     config.subscribe(policies.configured)
 
@@ -122,6 +125,15 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     retrieval = Retrieval(memory, lambda: in_force().routing.retrieval)
     chat = ChatService(router, in_force, sessions, summaries, clock.now, lambda: policies.smallest_window, retrieval)
     stack.push_async_callback(chat.aclose)
+    agents = await open_agents(
+        database=database,
+        memory=memory,
+        router=router,
+        sessions=sessions,
+        config=in_force,
+        clock=clock,
+        redact=secrets.redact,
+    )
     return Services(
         settings=settings,
         clock=clock,
@@ -143,6 +155,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         summaries=summaries,
         chat=chat,
         policies=policies,
+        agents=agents,
         token=token,
         started_at=clock.now(),
     )

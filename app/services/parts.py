@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from app.agents.service import AgentService
 from app.chat.capture import SessionCapture
 from app.chat.service import ChatService
 from app.chat.sessions import Sessions
@@ -56,6 +57,7 @@ class Services:
     summaries: RollingSummaries
     chat: ChatService
     policies: PolicyHolder
+    agents: AgentService
     token: str
     started_at: datetime
     instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -227,6 +227,80 @@ entity_relations = Table(
 )
 """What each origin says of how two entities of a workspace are related. Directed."""
 
+agent_runs = Table(
+    "agent_runs",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("agent", Text, nullable=False),  # the name of its entry
+    Column("kind", Text, nullable=False),  # which agent that is
+    Column("workspace", Text, nullable=False),
+    # Its workspace was private, or it read what was written while it was: the summary never leaves the machine.
+    Column("private", Boolean(create_constraint=False), nullable=False),
+    Column("scheduled_at", Text),  # when it was due; null: somebody triggered it, or it repeats another
+    Column("cause", Text, nullable=False),  # schedule, trigger, rerun
+    Column("rerun_of", Text),
+    Column("state", Text, nullable=False),  # due, running, ok, failed, missed, interrupted, skipped, cancelled
+    Column("attempt", Integer, nullable=False),
+    Column("dry_run", Boolean(create_constraint=False), nullable=False),
+    Column("input", Text, nullable=False),  # a JSON object
+    Column("created_at", Text, nullable=False),
+    Column("started_at", Text),
+    Column("finished_at", Text),
+    Column("summary", Text),  # Markdown
+    Column("result", Text),  # a JSON object: data, stored, withheld
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("progress", Text),  # a JSON object: text, done, total
+    Column("log", Text),  # a JSON array of lines
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text),  # of the request that made it, beside its key
+    Index("ux_agent_runs_due", "agent", "scheduled_at", unique=True),
+    Index("ix_agent_runs_agent", "agent", "created_at", "id"),
+    Index("ix_agent_runs_created_at", "created_at", "id"),
+    Index("ix_agent_runs_open", "id", sqlite_where=text("state IN ('due', 'running')")),
+    Index("ux_agent_runs_key", "idempotency_key", unique=True, sqlite_where=text("idempotency_key IS NOT NULL")),
+)
+"""One row per run of an agent, and per due time that had none."""
+
+agent_schedules = Table(
+    "agent_schedules",
+    metadata,
+    Column("agent", Text, primary_key=True, nullable=False),
+    Column("fingerprint", Text),  # of schedule and time zone; null: not scheduled now
+    Column("accounted_to", Text),  # every due time up to here has its row
+    Column("paused_at", Text),
+    Column("paused_because", Text),
+    Column("failures", Integer, nullable=False, server_default="0"),  # in a row
+)
+"""What outlasts a restart of each agent's schedule."""
+
+agent_state = Table(
+    "agent_state",
+    metadata,
+    Column("agent", Text, primary_key=True, nullable=False),
+    Column("workspace", Text, primary_key=True, nullable=False),
+    Column("private", Boolean(create_constraint=False), nullable=False),
+    Column("state", Text, nullable=False),  # a JSON object
+    Column("updated_at", Text, nullable=False),
+)
+"""What an agent remembers from run to run."""
+
+agent_documents = Table(
+    "agent_documents",
+    metadata,
+    Column("agent", Text, primary_key=True, nullable=False),
+    Column("workspace", Text, primary_key=True, nullable=False),
+    Column("kind", Text, primary_key=True, nullable=False),
+    Column("key", Text, primary_key=True, nullable=False),
+    Column("private", Boolean(create_constraint=False), nullable=False),
+    Column("document", Text, nullable=False),  # a JSON object
+    Column("run_id", Text),
+    Column("created_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    Index("ix_agent_documents_updated_at", "agent", "workspace", "kind", "updated_at"),
+)
+"""Each agent's own store."""
+
 
 def to_text(moment: datetime) -> str:
     """An aware datetime as the tables store it; what is finer than a millisecond is cut off."""

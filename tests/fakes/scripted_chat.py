@@ -136,7 +136,7 @@ class ScriptedServices:
     def config(self) -> NoReturn:
         raise AssertionError("not scripted")
 
-    keys = catalog = reports = sessions = capture = memory = entities = config
+    keys = catalog = reports = sessions = capture = memory = entities = agents = config
 
     async def health(self) -> dict[str, Any]:
         return {"status": "ok", "parts": {"chat": {"status": "ok"}}}

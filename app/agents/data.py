@@ -1,0 +1,312 @@
+"""What an agent may read and keep: SQL over its workspace, its own documents, the workspace's index.
+
+    await context.data.query("SELECT title, updated_at FROM sessions WHERE updated_at >= ?", [since])
+
+SQL runs on a read-only connection of its own that shows each table as a view of the workspace's rows; the tables
+themselves, other databases and writes are refused by SQLite's authoriser, whatever the statement says. Whoever reads
+what was written while the workspace was private makes its run local only (`Taint`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+from app.agents.base import Storing
+from app.agents.door import Taint
+from app.config.schema import Profile
+from app.errors import InvalidRequest
+from app.memory.chunks import Chunk
+from app.memory.hits import Hit
+from app.memory.workspace import WorkspaceMemory
+from app.store.database import Database
+from app.store.tables import agent_documents, from_text, metadata, to_text
+
+MAX_ROWS: Final = 10_000
+QUERY_SECONDS: Final = 10.0
+MAX_DOCUMENT_BYTES: Final = 1_000_000
+_STEPS = 10_000
+"""SQLite's virtual machine asks this often whether the time is up (about every millisecond)."""
+_PARENTS = {
+    "session_messages": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
+    "session_state": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
+    "session_summaries": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
+    "request_receipts": "request_id IN (SELECT request_id FROM main.llm_usage_log WHERE workspace_profile_id = {w})",
+}
+"""Tables whose rows belong to the workspace through another's."""
+_TEXTS = frozenset({"sessions", "session_messages", "session_state", "session_summaries"})
+"""What of these is private is known by its session."""
+
+
+class QueryRefused(InvalidRequest):
+    """A statement an agent may not make, or one that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One of an agent's own: a JSON object under a kind and a key."""
+
+    kind: str
+    key: str
+    document: Mapping[str, Any]
+    updated_at: datetime
+
+
+class AgentData:
+    """Read-only SQL over one workspace."""
+
+    def __init__(self, path: Path, workspace: str, taint: Taint) -> None:
+        self._path = path
+        self._workspace = workspace
+        self._taint = taint
+
+    async def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """The rows of one SELECT, at most `MAX_ROWS`. Times in the tables are ISO 8601 text in UTC.
+
+        Raises `QueryRefused` where the statement is wrong, wants what it may not see, or takes over `QUERY_SECONDS`.
+        """
+        stop = threading.Event()
+        try:
+            rows, private = await asyncio.to_thread(self._query, sql, parameters, stop)
+        finally:
+            stop.set()
+        self._taint.private = self._taint.private or private
+        return rows
+
+    def _query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any], stop: threading.Event
+    ) -> tuple[list[dict[str, Any]], bool]:
+        deadline = monotonic() + QUERY_SECONDS
+        # Who reads a table is told to the authoriser by name, and a statement may name its own subqueries: the views
+        # that may read one have a name that no statement can guess.
+        secret = f"v{secrets.token_hex(16)}"
+        with closing(_connect(self._path, self._workspace, secret)) as connection:
+            seen: set[str] = set()
+            connection.set_progress_handler(lambda: int(stop.is_set() or monotonic() > deadline), _STEPS)
+            connection.set_authorizer(_guard(secret, seen))
+            try:
+                cursor = connection.execute(sql, parameters)
+                rows = [dict(row) for row in cursor.fetchmany(MAX_ROWS)]
+            except sqlite3.Error as error:
+                late = monotonic() > deadline
+                reason = f"it takes longer than {QUERY_SECONDS:g} s" if late else str(error)
+                raise QueryRefused(f"the query was refused: {reason}") from None
+            connection.set_authorizer(None)
+            return rows, bool(rows) and _has_private(connection, self._workspace, seen)
+
+
+def _connect(path: Path, workspace: str, secret: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    name = "'" + workspace.replace("'", "''") + "'"
+    there = {row[0] for row in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
+    for table in metadata.tables.values():
+        condition = _condition(table.name, set(table.columns.keys()))
+        if condition is not None and table.name in there:
+            where = condition.format(w=name)
+            inner = f"{secret}_{table.name}"
+            connection.execute(f"CREATE TEMP VIEW {inner} AS SELECT * FROM main.{table.name} WHERE {where}")
+            connection.execute(f"CREATE TEMP VIEW {table.name} AS SELECT * FROM {inner}")
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _condition(table: str, columns: set[str]) -> str | None:
+    """The rows of a workspace in this table; None where it cannot be told, and nothing of it is shown."""
+    for column in ("workspace", "workspace_profile_id", "workspace_id"):
+        if column in columns:
+            return f"{column} = {{w}}"
+    return _PARENTS.get(table)
+
+
+def _guard(secret: str, seen: set[str]) -> Callable[..., int]:
+    """An authoriser: reads through the views, functions, nothing else. What is read is added to `seen`."""
+    harmless = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_FUNCTION)
+
+    def allowed(action: int, table: str | None, _: str | None, database: str | None, view: str | None) -> int:
+        if action in harmless:
+            return sqlite3.SQLITE_OK
+        if action != sqlite3.SQLITE_READ or table is None or table.lower().startswith("sqlite_"):
+            return sqlite3.SQLITE_DENY
+        # `view` is the innermost view or subquery the read goes through; without a database it is of a subquery.
+        if database == "main" and not (view or "").startswith(secret):
+            return sqlite3.SQLITE_DENY
+        seen.add(table)
+        return sqlite3.SQLITE_OK
+
+    return allowed
+
+
+def _has_private(connection: sqlite3.Connection, workspace: str, seen: set[str]) -> bool:
+    """Whether what was read may hold what was written while the workspace was private."""
+    marked = [table for table in sorted(seen) if table in metadata.tables and "private" in metadata.tables[table].c]
+    if seen & _TEXTS and "sessions" not in marked:
+        marked.append("sessions")
+    if "entities" not in marked and any(table.startswith("entity_") for table in seen):
+        marked.append("entities")
+    found = (
+        connection.execute(f"SELECT 1 FROM main.{table} WHERE workspace = ? AND private LIMIT 1", [workspace])
+        for table in marked
+    )
+    return any(cursor.fetchone() is not None for cursor in found)
+
+
+class AgentStore:
+    """One agent's documents in one workspace. In a dry run a write is noted, and read back within the run alone."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        agent: str,
+        profile: Profile,
+        run_id: str,
+        now: Callable[[], datetime],
+        taint: Taint,
+        storing: Storing,
+        dry_run: bool,
+    ) -> None:
+        self._database = database
+        self._agent = agent
+        self._profile = profile
+        self._run_id = run_id
+        self._now = now
+        self._taint = taint
+        self._storing = storing
+        self._held: dict[tuple[str, str], Document | None] | None = {} if dry_run else None
+        self.stored: list[str] = []
+        """Ids (`kind:key`) of what this run wrote, in order."""
+
+    async def put(self, kind: str, key: str, document: Mapping[str, Any]) -> str:
+        """Store or replace; returns its id, `kind:key`. Raises `InvalidRequest` where it is no JSON or too large."""
+        try:
+            text = orjson.dumps(dict(document)).decode()
+        except TypeError:
+            raise InvalidRequest(f"the document `{kind}:{key}` is no JSON") from None
+        if len(text) > MAX_DOCUMENT_BYTES:
+            raise InvalidRequest(f"the document `{kind}:{key}` is larger than {MAX_DOCUMENT_BYTES} bytes")
+        now = self._now()
+        values = {
+            "agent": self._agent, "workspace": self._profile.id, "kind": kind, "key": key, "document": text,
+            "private": self._profile.block_cloud_apis or self._taint.private, "run_id": self._run_id,
+            "created_at": to_text(now), "updated_at": to_text(now),
+        }  # fmt: skip
+        kept = ("document", "private", "run_id", "updated_at")
+        statement = insert(agent_documents).values(values)
+        upsert = statement.on_conflict_do_update(
+            index_elements=["agent", "workspace", "kind", "key"], set_={name: statement.excluded[name] for name in kept}
+        )
+        if self._held is not None:
+            self._held[kind, key] = Document(kind, key, dict(document), now)
+        await self._storing(f"{kind} `{key}`", lambda: self._write(upsert))
+        found = f"{kind}:{key}"
+        self.stored.append(found)
+        return found
+
+    async def get(self, kind: str, key: str) -> Mapping[str, Any] | None:
+        """The document, or None."""
+        if self._held is not None and (kind, key) in self._held:
+            held = self._held[kind, key]
+            return held.document if held else None
+        found = await self._select(agent_documents.c.kind == kind, agent_documents.c.key == key, limit=1)
+        return found[0].document if found else None
+
+    async def latest(self, kind: str, *, limit: int = 100, since: datetime | None = None) -> list[Document]:
+        """Documents of a kind, the latest changed first."""
+        conditions = [agent_documents.c.kind == kind]
+        if since is not None:
+            conditions.append(agent_documents.c.updated_at >= to_text(since))
+        found = await self._select(*conditions, limit=limit)
+        if not self._held:
+            return found
+        own = {key: document for key, document in self._held.items() if key[0] == kind}
+        rest = [document for document in found if (kind, document.key) not in own]
+        mine = [d for d in own.values() if d is not None and (since is None or d.updated_at >= since)]
+        return sorted([*mine, *rest], key=lambda d: d.updated_at, reverse=True)[:limit]
+
+    async def delete(self, kind: str, key: str) -> None:
+        """Remove a document; nothing where there is none."""
+        if self._held is not None:
+            self._held[kind, key] = None
+        t = agent_documents.c
+        statement = delete(agent_documents).where(
+            t.agent == self._agent, t.workspace == self._profile.id, t.kind == kind, t.key == key
+        )
+        await self._storing(f"the removal of {kind} `{key}`", lambda: self._write(statement))
+
+    async def _write(self, statement: Any) -> None:
+        def write(connection: Connection) -> None:
+            connection.execute(statement)
+
+        await self._database.write(write)
+
+    async def _select(self, *conditions: Any, limit: int) -> list[Document]:
+        t = agent_documents.c
+        own = (t.agent == self._agent, t.workspace == self._profile.id, *conditions)
+        statement = select(t.kind, t.key, t.document, t.updated_at, t.private).where(*own)
+        statement = statement.order_by(t.updated_at.desc(), t.key).limit(limit)
+
+        def read(connection: Connection) -> tuple[list[Document], bool]:
+            rows = connection.execute(statement).all()
+            found = [Document(r.kind, r.key, orjson.loads(r.document), from_text(r.updated_at)) for r in rows]
+            return found, any(row.private for row in rows)
+
+        found, private = await self._database.read(read)
+        self._taint.private = self._taint.private or private
+        return found
+
+
+class AgentMemory:
+    """The workspace's index."""
+
+    def __init__(self, memory: WorkspaceMemory, workspace: str, taint: Taint, storing: Storing) -> None:
+        self._memory = memory
+        self._workspace = workspace
+        self._taint = taint
+        self._storing = storing
+
+    async def search(self, query: str, k: int = 10) -> list[Hit]:
+        """The `k` chunks that bear most on the query. Raises `IndexUnavailable`, `InvalidRequest`."""
+        hits = await self._memory.search(self._workspace, query, k)
+        if hits and self._memory.was_private(self._workspace):
+            self._taint.private = True
+        return hits
+
+    async def put(self, chunks: Sequence[Chunk], delete_paths: Sequence[str] = ()) -> None:
+        """Remove every chunk of `delete_paths`, store `chunks`. Raises `IndexUnavailable`, `InvalidRequest`."""
+        if self._taint.private:
+            await self._keep_private()
+        await self._storing(
+            f"{len(chunks)} chunks in the index", lambda: self._memory.put(self._workspace, chunks, delete_paths)
+        )
+
+    async def _keep_private(self) -> None:
+        profile = self._memory.profile(self._workspace)
+        private = profile.model_copy(update={"block_cloud_apis": True})
+        await self._storing("the mark that the index is private", lambda: self._memory.keep_private(private))
+
+
+def withholding(notes: list[str], dry_run: bool) -> Storing:
+    """`storing` for a context: in a dry run it notes what would have been written and writes nothing."""
+
+    async def storing(what: str, write: Callable[[], Awaitable[Any]]) -> Any:
+        if dry_run:
+            notes.append(f"would store {what}")
+            return None
+        return await write()
+
+    return storing

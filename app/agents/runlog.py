@@ -1,0 +1,145 @@
+"""RunLog: what a run says while it goes on: lines and progress, bounded, without keys, and heard live."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
+
+from app.store.tables import to_text
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+MAX_LINE: Final = 2_000
+"""Characters of one line; the rest of it is cut off."""
+FIRST_LINES: Final = 200
+LAST_LINES: Final = 800
+"""Of a run that says more, its beginning and its end are kept."""
+MAX_WAITING: Final = 256
+"""Events a listener may be behind; one who is further behind loses the oldest."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line. `at`: ISO 8601, UTC."""
+
+    at: str
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands. `done` of `total`, where it counts something."""
+
+    text: str
+    done: int | None = None
+    total: int | None = None
+
+
+News: TypeAlias = Line | Progress
+
+
+class RunLog:
+    """One run's. Used from the event loop."""
+
+    def __init__(self, run_id: str, now: Callable[[], datetime], redact: Callable[[str], str]) -> None:
+        self._run_id = run_id
+        self._now = now
+        self._redact = redact
+        self._first: list[Line] = []
+        self._last: deque[Line] = deque(maxlen=LAST_LINES)
+        self._left_out = 0
+        self._listeners: dict[int, deque[News]] = {}
+        self._told = asyncio.Event()
+        self.current: Progress | None = None
+        self.closed = False
+        self.version = 0
+        """Counts what was said; tells whether there is something new to keep."""
+
+    # -- saying
+
+    def debug(self, text: str) -> None:
+        self._line("debug", text)
+
+    def info(self, text: str) -> None:
+        self._line("info", text)
+
+    def warning(self, text: str) -> None:
+        self._line("warning", text)
+
+    def error(self, text: str) -> None:
+        self._line("error", text)
+
+    def progress(self, text: str, done: int | None = None, total: int | None = None) -> None:
+        """Where the run stands now; not a line of the log."""
+        self.current = Progress(self._clean(text), done, total)
+        self._tell(self.current)
+
+    def close(self) -> None:
+        """The run is over: listeners end once they have heard everything."""
+        self.closed = True
+        self._told.set()
+
+    def _line(self, level: Level, text: str) -> None:
+        line = Line(to_text(self._now()), level, self._clean(text))
+        log.debug("run %s: %s", self._run_id, line.text)
+        if len(self._first) < FIRST_LINES:
+            self._first.append(line)
+        else:
+            self._left_out += len(self._last) == LAST_LINES
+            self._last.append(line)
+        self._tell(line)
+
+    def _clean(self, text: str) -> str:
+        cut = text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]} [...]"
+        # What cannot be encoded could be neither stored nor sent.
+        return self._redact(cut).encode("utf-8", "replace").decode()
+
+    def _tell(self, news: News) -> None:
+        self.version += 1
+        for waiting in self._listeners.values():
+            waiting.append(news)
+        self._told.set()
+        self._told = asyncio.Event()
+
+    # -- hearing
+
+    @property
+    def lines(self) -> list[Line]:
+        """What is kept, in order, with a line that says how many were left out."""
+        middle = []
+        if self._left_out:
+            middle = [Line(self._last[0].at, "info", f"[{self._left_out} lines left out]")]
+        return [*self._first, *middle, *self._last]
+
+    def to_json(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """(progress, lines) as they are stored."""
+        return asdict(self.current) if self.current else None, [asdict(line) for line in self.lines]
+
+    async def listen(self) -> AsyncIterator[list[News]]:
+        """What was said so far, then what is said, as it comes; ends with the run."""
+        waiting: deque[News] = deque(maxlen=MAX_WAITING)
+        so_far: list[News] = [*self.lines, *([self.current] if self.current else [])]
+        self._listeners[id(waiting)] = waiting
+        try:
+            if so_far:
+                yield so_far
+            while True:
+                told = self._told
+                if waiting:
+                    batch = list(waiting)
+                    waiting.clear()
+                    yield batch
+                elif self.closed:
+                    return
+                else:
+                    await told.wait()
+        finally:
+            del self._listeners[id(waiting)]

@@ -1,0 +1,67 @@
+"""The agents' part of the composition root: which agents there are of our own, and what each is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+from app.agents.base import Agent
+from app.agents.fallbacks import ClosedHttp, LoggedNotifications
+from app.agents.maintenance import Chore, Maintenance
+from app.agents.performing import Tools
+from app.agents.registry import Registry
+from app.agents.scheduler import AgentScheduler
+from app.agents.service import AgentService
+from app.agents.session_capture import SessionCaptureAgent
+from app.chat.sessions import Sessions
+from app.config.loader import Config
+from app.config.watcher import ConfigStore
+from app.llm.clock import Clock
+from app.llm.router import ModelRouter
+from app.memory.workspace import WorkspaceMemory
+from app.store.database import Database
+
+OWN: Final[dict[str, type[Agent]]] = {kind.name: kind for kind in (SessionCaptureAgent, Maintenance)}
+"""By the name agents.yaml calls them."""
+
+
+async def open_agents(
+    *,
+    database: Database,
+    memory: WorkspaceMemory,
+    router: ModelRouter,
+    sessions: Sessions,
+    config: Callable[[], Config],
+    clock: Clock,
+    redact: Callable[[str], str],
+    chores: Sequence[Chore] = (),
+) -> AgentService:
+    """The service with our own agents; nothing runs before `start_agents`."""
+    own: list[Agent] = [SessionCaptureAgent(sessions, config), Maintenance(database, chores)]
+    tools = Tools(
+        database=database,
+        memory=memory,
+        router=router,
+        clock=clock,
+        redact=redact,
+        http=lambda profile, hosts: ClosedHttp(),
+        notifications=lambda agent, profile, run_id: LoggedNotifications(),
+    )
+    return AgentService(tools, Registry(own, config), config)
+
+
+async def start_agents(service: AgentService, store: ConfigStore, clock: Clock, stack: AsyncExitStack) -> None:
+    """Take up the schedule where the last stop left it, and follow agents.yaml from here on."""
+    loop = asyncio.get_running_loop()
+    stack.push_async_callback(service.aclose)
+    scheduler = AgentScheduler(service, clock.now)
+    stack.push_async_callback(scheduler.aclose)
+    await service.open()
+    scheduler.start()
+
+    def follow(_: Config) -> None:
+        loop.call_soon_threadsafe(service.reconfigure)
+
+    store.subscribe(follow)
