@@ -47,7 +47,7 @@ class Feed:
         fault: SidecarError | None = None
         try:
             async with aclosing(self._batches), watch:
-                await pulse.begin(RETRY)
+                await pulse.write(RETRY)
                 async for batch in self._batches:
                     last = any(item.last for item in batch)
                     watch.final = last
