@@ -268,9 +268,9 @@ class RuleList(Result):
 
 
 class UsageFigures(Result):
-    """Sums over what is known; `cost_unknown` attempts are in none."""
+    """Sums over what is known; `cost_unknown` attempts are in none. Percentiles are within 2 %."""
 
-    requests: int
+    requests: int = Field(description="Each counted once: where its first attempt began, and in that one's group.")
     attempts: int
     ok: int
     errors: int
@@ -288,10 +288,13 @@ class UsageFigures(Result):
     estimated_cost_micro_usd: int
     cost_estimated: int = Field(description="Attempts whose tokens were counted here, not by the provider.")
     cost_unknown: int
+    cost_share: float | None = Field(description="Of the whole range's cost, 0 to 1.")
+    attempt_share: float | None = Field(description="Of the whole range's attempts, 0 to 1.")
     latency_p50_ms: int | None
     latency_p95_ms: int | None
     time_to_first_token_p50_ms: int | None
     time_to_first_token_p95_ms: int | None
+    tokens_per_second: float | None = Field(description="Output after the first token, of the attempts that went well.")
 
 
 class UsageGroup(UsageFigures):
@@ -305,6 +308,7 @@ class UsageResult(Result):
     group_by: list[str]
     totals: UsageFigures
     groups: list[UsageGroup]
+    notes: list[str] = Field(description="What of it is not exact, where rows were dropped after their time.")
     budgets: list[dict[str, Any]]
 
 

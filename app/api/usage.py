@@ -92,6 +92,7 @@ def usage_data(report: UsageReport, profiles: ProfilesFile, workspace: str | Non
         "group_by": list(report.group_by),
         "totals": asdict(report.totals),
         "groups": [{"key": dict(group.key), **asdict(group.figures)} for group in report.groups],
+        "notes": list(report.notes),
         "budgets": [b for b in _budgets(profiles) if workspace in (None, b["workspace"])],
     }
 

@@ -61,6 +61,8 @@ llm_usage_log = Table(
     Index("ix_llm_usage_log_workspace", "workspace_profile_id", "created_at"),
     # Finds what a crash left behind without reading the whole table; empty most of the time.
     Index("ix_llm_usage_log_pending", "id", sqlite_where=text("status = 'pending'")),
+    # Reports by session read rows: the roll-ups do not tell sessions apart.
+    Index("ix_llm_usage_log_session", "session_id", "created_at", sqlite_where=text("session_id IS NOT NULL")),
 )
 """One row per attempt: one call to one model."""
 
@@ -73,6 +75,65 @@ request_receipts = Table(
     Column("context", Text, nullable=False),
 )
 """One row per request; each column but the first is a JSON object. No prompt or answer text."""
+
+usage_dimensions = Table(
+    "usage_dimensions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, nullable=False),  # a hash of the other columns
+    Column("workspace_profile_id", Text),
+    Column("model", Text),
+    Column("task_type", Text),
+    Column("agent", Text),
+    Column("rule", Text),
+    Column("provider", Text),
+    Column("location", Text),
+    Column("status", Text),
+)
+"""Combinations of values that settled rows of the ledger have had; null also where a family does not tell."""
+
+usage_rollups = Table(
+    "usage_rollups",
+    metadata,
+    Column("level", Integer, primary_key=True, nullable=False),  # the bucket's width in seconds
+    Column("family", Integer, primary_key=True, nullable=False),  # which dimensions it tells apart
+    Column("bucket", Integer, primary_key=True, nullable=False),  # its beginning, seconds since 1970
+    Column("dimension", Integer, primary_key=True, nullable=False),
+    *(
+        Column(name, Integer, nullable=False)
+        for name in (
+            "requests", "attempts", "ok", "errors", "cancelled", "interrupted", "input_tokens", "cached_input_tokens",
+            "cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_micro_usd", "estimated_cost_micro_usd",
+            "cost_estimated", "cost_unknown", "timed_output_tokens", "output_ms",
+        )
+    ),
+    Column("latency", LargeBinary),  # sketches, see app.usage.sketches
+    Column("first_token", LargeBinary),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+"""Sums of the settled rows, written with each of them."""
+
+usage_state = Table(
+    "usage_state",
+    metadata,
+    Column("name", Text, primary_key=True, nullable=False),
+    Column("value", Text, nullable=False),
+)
+"""What the roll-ups must remember: `rollups` (built), `raw_from` (rows from before it were dropped)."""
+
+request_feedback = Table(
+    "request_feedback",
+    metadata,
+    Column("request_id", Text, primary_key=True, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("model", Text, nullable=False),  # that answered; kept here, since rows are dropped one day
+    Column("task_type", Text, nullable=False),
+    Column("score", Integer, nullable=False),
+    Column("note", Text),
+    Column("requested_at", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Index("ix_request_feedback_requested_at", "requested_at"),
+)
+"""What a person thought of an answer; a second verdict replaces the first."""
 
 sessions = Table(
     "sessions",

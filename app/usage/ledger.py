@@ -20,6 +20,7 @@ from typing import Literal
 
 from app.store.database import Database, StoreUnavailable
 from app.usage.journal import AttemptJournal, journal_path, read_journal
+from app.usage.reconcile import build_missing
 from app.usage.records import AttemptEnd, AttemptStart, Receipt
 from app.usage.rows import Batch, Entry, mark_interrupted
 
@@ -92,6 +93,7 @@ class UsageLedger:
         notes = await database.read(lambda _connection: read_journal(path))
         interrupted = 0
         try:
+            await database.write(build_missing)
             interrupted = await database.write(lambda connection: mark_interrupted(connection, notes, now))
             notes = []
         except StoreUnavailable as error:

@@ -1,90 +1,31 @@
 """Usage reports: totals and groups over any range, in the user's days, exact to the micro-dollar.
 
-Everything is added up by SQLite in one snapshot, from the rows themselves. Local time is UTC plus the zone's offset,
-which a CASE over its changes gives, so a day with a DST night has its 23 or 25 hours and half-hour zones start theirs
-at the right instant. Every value of a request is a bound parameter; what can be grouped by is a closed list.
+A report is read in one snapshot, from the roll-ups where they know enough and from the rows at a range's edges and for
+sessions (`app.usage.spans` says what, `app.usage.reading` reads it). The totals are the groups added up: every settled
+attempt is in exactly one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Label,
-    Row,
-    Text,
-    and_,
-    case,
-    cast,
-    distinct,
-    func,
-    literal,
-    literal_column,
-    select,
-    tuple_,
-)
+from sqlalchemy import ColumnElement, Connection, and_, literal, select, tuple_
 
 from app.store.database import Database
 from app.store.tables import from_text, llm_usage_log, to_bound
-from app.usage.pricing import to_usd
+from app.store.writer import driver
+from app.usage import reading
+from app.usage.figures import Sums, UsageFigures, figures
 from app.usage.queries import Cursor, UsageQuery, decode_cursor, encode_cursor, parse_limit
-from app.usage.records import CostSource, Status, UsageRecord
-from app.usage.zones import OffsetPiece, offset_pieces, offset_text
+from app.usage.reading import COLUMNS, ONLY_ROWS_TELL, Found, GroupKey
+from app.usage.reconcile import raw_from
+from app.usage.records import UsageRecord
+from app.usage.rollups import DAY, FULL, QUARTER
+from app.usage.spans import TIMES, cover, instant, milliseconds, rows_only, spans
 
 _T = llm_usage_log.c
-_COLUMNS: Mapping[str, ColumnElement[Any]] = {
-    "workspace": _T.workspace_profile_id,
-    "model": _T.model,
-    "task_type": _T.task_type,
-    "agent": _T.agent,
-    "session": _T.session_id,
-    "rule": _T.rule,
-    "location": _T.location,
-    "provider": _T.provider,
-    "status": _T.status,
-    "request_id": _T.request_id,
-}
-_TIMES = ("hour", "day", "week", "month")
-
-
-@dataclass(frozen=True, slots=True)
-class UsageFigures:
-    """What a group, or the whole range, adds up to.
-
-    `requests` counts different requests: one that fell back to a second model counts in both models' groups and once in
-    the totals. All else adds up exactly: attempts, tokens and `cost_micro_usd` of the groups give those of the totals.
-    Tokens and cost are sums over what is known; `cost_unknown` attempts are in no sum, and `cost_usd` is None where
-    nothing is known at all. `success_rate` is ok / (ok + error), None without either; a person who left, or a crash, is
-    no failure of the model's. Percentiles (nearest rank, exact, milliseconds) are over the attempts that went well.
-    """
-
-    requests: int = 0
-    attempts: int = 0
-    ok: int = 0
-    errors: int = 0
-    cancelled: int = 0
-    interrupted: int = 0
-    pending: int = 0
-    success_rate: float | None = None
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_micro_usd: int = 0
-    cost_usd: float | None = None
-    estimated_cost_micro_usd: int = 0
-    cost_estimated: int = 0
-    cost_unknown: int = 0
-    latency_p50_ms: int | None = None
-    latency_p95_ms: int | None = None
-    time_to_first_token_p50_ms: int | None = None
-    time_to_first_token_p95_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +38,10 @@ class UsageGroup:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """Groups that begin with a time are in its order, others costliest first."""
+    """Groups that begin with a time are in its order, others costliest first.
+
+    `notes`: what of it is not exact, as sentences; only where rows were dropped after their time (retention).
+    """
 
     start: datetime
     end: datetime
@@ -105,6 +49,7 @@ class UsageReport:
     group_by: tuple[str, ...]
     totals: UsageFigures
     groups: tuple[UsageGroup, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +67,7 @@ class UsageReports:
         self._database = database
 
     async def report(self, query: UsageQuery) -> UsageReport:
-        return await self._database.read(lambda connection: _report(connection, query))
+        return await self._database.read(lambda connection: read_report(connection, query))
 
     async def records(self, query: UsageQuery, *, limit: int = 100, cursor: str | None = None) -> RecordPage:
         """One page of rows (`group_by` is ignored). Pages neither repeat nor skip a row that was there at the first.
@@ -134,80 +79,105 @@ class UsageReports:
         return await self._database.read(lambda connection: _page(connection, query, size, after))
 
 
-def _report(connection: Connection, query: UsageQuery) -> UsageReport:
-    where = _where(query)
-    totals = _figures(connection, where, [])
-    groups: Sequence[UsageGroup] = ()
-    if query.group_by:
-        pieces = _pieces(connection, query, where)
-        keys = [_key(name, pieces).label(f"k{index}") for index, name in enumerate(query.group_by)]
-        groups = [
-            UsageGroup(dict(zip(query.group_by, map(_shown, query.group_by, values), strict=True)), figures)
-            for values, figures in _figures(connection, where, keys).items()
-        ]
+def read_report(connection: Connection, query: UsageQuery) -> UsageReport:
+    """The report, within the connection's snapshot."""
+    found, notes = _read(connection, query)
+    whole = Sums.nothing()
+    for sums in found.sums:
+        whole.add(sums.values)
+        whole.pending += sums.pending
+        whole.pending_requests += sums.pending_requests
+    latency, all_latency = found.latency.percentiles(len(found.sums))
+    first_token, all_first_token = found.first_token.percentiles(len(found.sums))
+    groups = [
+        UsageGroup(_named(query.group_by, key), figures(found.sums[at], whole, latency[at], first_token[at]))
+        for key, at in found.numbers.items()
+        if query.group_by and not found.sums[at].is_empty
+    ]
     return UsageReport(
         start=query.start,
         end=query.end,
         tz=query.tz.key,
         group_by=query.group_by,
-        totals=totals.get((), UsageFigures()),
+        totals=figures(whole, whole, all_latency, all_first_token),
         groups=tuple(_sorted(groups, query.group_by)),
+        notes=notes,
     )
 
 
-def _where(query: UsageQuery) -> ColumnElement[bool]:
-    return and_(
-        _T.created_at >= to_bound(query.start),
-        _T.created_at < to_bound(query.end),
-        *(_COLUMNS[name] == value for name, value in query.filters.items()),
-    )
+def _read(connection: Connection, query: UsageQuery) -> tuple[Found, tuple[str, ...]]:
+    found = Found()
+    extent = _extent(connection, milliseconds(query.start), milliseconds(query.end))
+    if extent is None:
+        return found, ()
+    dropped_before = raw_from(connection)
+    rows_from = 0 if dropped_before is None else milliseconds(dropped_before)
+    times = [name for name in query.group_by if name in TIMES]
+    parts = spans(times, query.tz, *extent)
+    from_rows = bool(ONLY_ROWS_TELL.intersection((*query.filters, *query.group_by)))
+    weeks = reading.small_family(query) == FULL
+    pieces = [
+        piece
+        for group, span in enumerate(parts)
+        for piece in (
+            rows_only(group, span.start, span.end)
+            if from_rows
+            else cover(group, span.start, span.end, rows_from=rows_from, weeks=weeks)
+        )
+    ]
+    if query.filters.get("status") != "pending":
+        reading.read_pieces(connection, found, parts, pieces, query)
+    reading.read_pending(connection, found, parts, query)
+    return found, _notes(query, extent, rows_from, from_rows)
 
 
-def _pieces(connection: Connection, query: UsageQuery, where: ColumnElement[bool]) -> tuple[OffsetPiece, ...]:
-    """Only over the time there are rows for: a range may span centuries."""
-    if not any(name in _TIMES for name in query.group_by):
+def _extent(connection: Connection, start: int, end: int) -> tuple[int, int] | None:
+    """The range as far as there is anything: it may span centuries. A side beyond the first or the last row goes to a
+    UTC midnight, where no rows need to be read for its edge. None: nothing is in it."""
+    raw = driver(connection)
+    rows = raw.execute("SELECT MIN(created_at), MAX(created_at) FROM llm_usage_log").fetchone()
+    ends = ("MIN", "MAX")
+    quarters = [
+        raw.execute(f"SELECT {end}(bucket) FROM usage_rollups WHERE level = ?", (QUARTER,)).fetchone()[0]
+        for end in ends
+    ]
+    known = [milliseconds(from_text(text)) for text in rows if text is not None]
+    known += [second * 1000 for second in quarters if second is not None]
+    if not known:
+        return None
+    day, first, last = DAY * 1000, min(known), max(known) + QUARTER * 1000
+    start = first // day * day if start <= first else start
+    end = -(-last // day) * day if end >= last else end
+    return (start, end) if start < end else None
+
+
+def _notes(query: UsageQuery, extent: tuple[int, int], rows_from: int, from_rows: bool) -> tuple[str, ...]:
+    start, end = extent
+    if start >= rows_from:
         return ()
-    first, last = connection.execute(select(func.min(_T.created_at), func.max(_T.created_at)).where(where)).one()
-    return () if first is None else offset_pieces(query.tz, from_text(first), from_text(last) + timedelta(seconds=1))
-
-
-def _key(name: str, pieces: Sequence[OffsetPiece]) -> ColumnElement[Any]:
-    if name not in _TIMES:
-        return _COLUMNS[name]
-    modifier = _by_offset(pieces, lambda piece: f"{piece.seconds:+d} seconds")
-    match name:
-        case "hour":
-            offset = _by_offset(pieces, lambda piece: offset_text(piece.seconds))
-            return func.strftime("%Y-%m-%dT%H:00", _T.created_at, modifier) + offset
-        case "week":  # its Monday: on to Sunday, then six days back
-            return func.strftime("%Y-%m-%d", _T.created_at, modifier, "weekday 0", "-6 days")
-        case _:
-            return func.strftime("%Y-%m-%d" if name == "day" else "%Y-%m", _T.created_at, modifier)
-
-
-def _by_offset(pieces: Sequence[OffsetPiece], value: Any) -> ColumnElement[Any]:
-    if not pieces:
-        return literal("+0 seconds", Text)
-    *changes, last = pieces
-    if not changes:
-        return literal(value(last), Text)
-    return cast(
-        case(*((_T.created_at < to_bound(p.until), value(p)) for p in changes if p.until), else_=value(last)), Text
+    date = f"{instant(rows_from):%Y-%m-%d}"
+    if from_rows:
+        return (f"rows from before {date} were dropped (retention), and sessions and requests are told by rows alone",)
+    quarter = QUARTER * 1000
+    return tuple(
+        f"rows from before {date} were dropped (retention): `{name}` is read as the nearest quarter of an hour"
+        for name, moment in (("from", start), ("to", end))
+        if moment < rows_from and moment % quarter
     )
 
 
-def _shown(name: str, value: str | None) -> str | None:
-    if name != "week" or value is None:
-        return value
-    year, week, _ = date.fromisoformat(value).isocalendar()
-    return f"{year}-W{week:02}"
+def _named(group_by: Sequence[str], key: GroupKey) -> dict[str, str | None]:
+    """The key's values by name: those of the times come first in it, whatever the order asked for."""
+    order = [name for name in group_by if name in TIMES] + [name for name in group_by if name in COLUMNS]
+    values = dict(zip(order, key, strict=True))
+    return {name: values[name] for name in group_by}
 
 
 def _sorted(groups: Sequence[UsageGroup], group_by: Sequence[str]) -> list[UsageGroup]:
     def name(group: UsageGroup) -> list[tuple[bool, str]]:
         return [(value is not None, _instant(name, value or "")) for name, value in group.key.items()]
 
-    if group_by and group_by[0] in _TIMES:
+    if group_by and group_by[0] in TIMES:
         return sorted(groups, key=name)
     return sorted(groups, key=lambda group: (-group.figures.cost_micro_usd, -group.figures.attempts, name(group)))
 
@@ -217,98 +187,12 @@ def _instant(name: str, value: str) -> str:
     return from_text(value).astimezone(UTC).isoformat() if name == "hour" else value
 
 
-def _figures(
-    connection: Connection, where: ColumnElement[bool], keys: Sequence[Label[Any]]
-) -> dict[tuple[Any, ...], UsageFigures]:
-    """Figures by the values of `keys`; without keys, one entry under the empty tuple."""
-    width = len(keys)
-    statement = select(*keys, *_sums()).where(where)
-    if keys:
-        statement = statement.group_by(*(literal_column(key.name) for key in keys))
-    figures = {tuple(row[:width]): _figure(row) for row in connection.execute(statement)}
-    for column in (_T.latency_ms, _T.time_to_first_token_ms):
-        for key, (p50, p95) in _percentiles(connection, where, keys, column).items():
-            names = (column.name.replace("_ms", "_p50_ms"), column.name.replace("_ms", "_p95_ms"))
-            figures[key] = replace(figures[key], **dict(zip(names, (p50, p95), strict=True)))
-    return figures
-
-
-def _sums() -> list[ColumnElement[Any]]:
-    def count(condition: ColumnElement[bool]) -> ColumnElement[int]:
-        return func.count(case((condition, 1)))
-
-    def total(column: ColumnElement[Any]) -> ColumnElement[int]:
-        return func.coalesce(func.sum(column), 0)
-
-    estimated = _T.cost_source == CostSource.ESTIMATED.value
-    return [
-        func.count(distinct(_T.request_id)).label("requests"),
-        func.count().label("attempts"),
-        count(_T.status == Status.OK.value).label("ok"),
-        count(_T.status == Status.ERROR.value).label("errors"),
-        count(_T.status == Status.CANCELLED.value).label("cancelled"),
-        count(_T.status == Status.INTERRUPTED.value).label("interrupted"),
-        count(_T.status == Status.PENDING.value).label("pending"),
-        *(
-            total(column).label(column.name)
-            for column in (
-                _T.input_tokens,
-                _T.cached_input_tokens,
-                _T.cache_write_tokens,
-                _T.output_tokens,
-                _T.reasoning_tokens,
-                _T.cost_micro_usd,
-            )
-        ),
-        total(case((estimated, _T.cost_micro_usd))).label("estimated_cost_micro_usd"),
-        count(estimated).label("cost_estimated"),
-        count(_T.cost_micro_usd.is_(None)).label("cost_unknown"),
-    ]
-
-
-def _figure(row: Row[Any]) -> UsageFigures:
-    values = {name: value for name, value in row._mapping.items() if name in UsageFigures.__dataclass_fields__}
-    decided = row.ok + row.errors
-    known = row.attempts - row.cost_unknown
-    return UsageFigures(
-        **values,
-        success_rate=row.ok / decided if decided else None,
-        cost_usd=to_usd(row.cost_micro_usd) if known or not row.attempts else None,
+def _where(query: UsageQuery) -> ColumnElement[bool]:
+    return and_(
+        _T.created_at >= to_bound(query.start),
+        _T.created_at < to_bound(query.end),
+        *(llm_usage_log.c[COLUMNS[name]] == value for name, value in query.filters.items()),
     )
-
-
-def _percentiles(
-    connection: Connection,
-    where: ColumnElement[bool],
-    keys: Sequence[Label[Any]],
-    column: ColumnElement[Any],
-) -> dict[tuple[Any, ...], tuple[int, int]]:
-    """p50 and p95 by nearest rank: the smallest value that at least that share of the values does not exceed.
-
-    SQLite counts each value (whole milliseconds repeat), which is exact and a quarter of the work of ranking rows with
-    window functions.
-    """
-    names: list[ColumnElement[Any]] = [literal_column(key.name) for key in keys]
-    statement = (
-        select(*keys, column.label("value"), func.count())
-        .where(where, _T.status == Status.OK.value, column.is_not(None))
-        .group_by(*names, column)
-        .order_by(*names, column)
-    )
-    counted: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
-    for *key, value, count in connection.execute(statement):
-        counted.setdefault(tuple(key), []).append((value, count))
-    return {key: (_nearest_rank(values, 50), _nearest_rank(values, 95)) for key, values in counted.items()}
-
-
-def _nearest_rank(counted: Sequence[tuple[int, int]], percent: int) -> int:
-    """`counted`: at least one value, ascending, each with how often it occurs."""
-    left = -(-sum(count for _, count in counted) * percent // 100)
-    for value, count in counted:
-        left -= count
-        if left <= 0:
-            return value
-    raise AssertionError("the rank is at most the size")
 
 
 def _page(connection: Connection, query: UsageQuery, limit: int, after: Cursor | None) -> RecordPage:

@@ -15,11 +15,12 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, update
+from sqlalchemy import Connection, Table, literal_column, select, update
 from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 
 from app.store.tables import llm_usage_log, request_receipts, to_text
 from app.store.writer import driver, is_unavailable
+from app.usage import rollups
 from app.usage.records import AttemptEnd, AttemptStart, Receipt, Status
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,9 @@ def _compile(table: Table, columns: Sequence[str], finish: Callable[[Insert], In
     return str(compiled)
 
 
-def _replace(*columns: str) -> Callable[[Insert], Insert]:
+def _replace(*columns: str, where: Any = None) -> Callable[[Insert], Insert]:
     return lambda statement: statement.on_conflict_do_update(
-        index_elements=[columns[0]], set_={name: statement.excluded[name] for name in columns[1:]}
+        index_elements=[columns[0]], set_={name: statement.excluded[name] for name in columns[1:]}, where=where
     )
 
 
@@ -61,8 +62,10 @@ _PENDING_ORDER = _ordered(llm_usage_log, (*_START_COLUMNS, "status", "cost_sourc
 _SETTLED_ORDER = _ordered(llm_usage_log, (*_START_COLUMNS, *_END_COLUMNS))
 
 _INSERT_PENDING = _compile(llm_usage_log, _PENDING_ORDER, lambda statement: statement.on_conflict_do_nothing())
-# Writing a row twice does no harm: a batch whose commit failed half-way is simply written again.
-_UPSERT_SETTLED = _compile(llm_usage_log, _SETTLED_ORDER, _replace("id", *_END_COLUMNS))
+# Writing a row twice does no harm: a batch whose commit failed half-way is simply written again. A settled row never
+# changes, so that what the roll-ups hold of it stays true.
+_PENDING = llm_usage_log.c.status == literal_column(f"'{Status.PENDING.value}'")
+_UPSERT_SETTLED = _compile(llm_usage_log, _SETTLED_ORDER, _replace("id", *_END_COLUMNS, where=_PENDING))
 _UPSERT_RECEIPT = _compile(request_receipts, _RECEIPT_COLUMNS, _replace(*_RECEIPT_COLUMNS))
 
 
@@ -120,39 +123,55 @@ class Batch:
     def run(self, connection: Connection) -> None:
         self._lost.clear()
         try:
-            for sql, rows in self.statements():
-                driver(connection).executemany(sql, rows)
+            write_entries(connection, self.entries)
         except Exception as error:
             if is_unavailable(error):
                 raise
-            self._run_one_by_one(connection)
+            for entry in self.entries:
+                self._run_alone(connection, entry)
 
     def finished(self, error: Exception | None) -> None:
         self._done(error, frozenset(self._lost))
 
-    def statements(self) -> Iterator[tuple[str, list[Row]]]:
-        settled = [entry for entry in self.entries if entry.end is not None]
-        pending = [pending_row(entry.start) for entry in self.entries if entry.end is None]
-        if pending:
-            yield _INSERT_PENDING, pending
-        if settled:
-            yield _UPSERT_SETTLED, [settled_row(entry.start, entry.end) for entry in settled if entry.end is not None]
-        receipts = [receipt_row(entry.receipt) for entry in settled if entry.receipt is not None]
-        if receipts:
-            yield _UPSERT_RECEIPT, receipts
+    def _run_alone(self, connection: Connection, entry: Entry) -> None:
+        try:
+            write_entries(connection, [entry])
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            self._lost.add(entry.start.id)
+            # The type only: the message of a database error repeats the row.
+            log.error("a ledger row cannot be stored and is lost: %s", type(error).__name__)
 
-    def _run_one_by_one(self, connection: Connection) -> None:
-        for entry in self.entries:
-            single = Batch([entry], self._done)
-            try:
-                for sql, rows in single.statements():
-                    driver(connection).executemany(sql, rows)
-            except Exception as error:
-                if is_unavailable(error):
-                    raise
-                self._lost.add(entry.start.id)
-                # The type only: the message of a database error repeats the row.
-                log.error("a ledger row cannot be stored and is lost: %s", type(error).__name__)
+
+def write_entries(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Store the entries and add those that become settled to the roll-ups: all of it, or nothing where this raises."""
+    raw = driver(connection)
+    raw.execute("SAVEPOINT entries")
+    try:
+        ended = [(entry.start, entry.end) for entry in entries if entry.end is not None]
+        known = rollups.settled_before(connection, [start.id for start, _ in ended]) if ended else set()
+        for sql, rows in statements(entries):
+            raw.executemany(sql, rows)
+        rollups.add(connection, (rollups.settled(start, end) for start, end in ended if start.id not in known))
+    except Exception as error:
+        if not is_unavailable(error):  # else the whole transaction is rolled back, if SQLite has not done it already
+            raw.execute("ROLLBACK TO entries")
+        raise
+    raw.execute("RELEASE entries")
+
+
+def statements(entries: Sequence[Entry]) -> Iterator[tuple[str, list[Row]]]:
+    """The rows of the ledger and the receipts, as statements and what they are executed with."""
+    pending = [pending_row(entry.start) for entry in entries if entry.end is None]
+    if pending:
+        yield _INSERT_PENDING, pending
+    settled = [settled_row(entry.start, entry.end) for entry in entries if entry.end is not None]
+    if settled:
+        yield _UPSERT_SETTLED, settled
+    receipts = [receipt_row(entry.receipt) for entry in entries if entry.end is not None and entry.receipt is not None]
+    if receipts:
+        yield _UPSERT_RECEIPT, receipts
 
 
 def mark_interrupted(connection: Connection, notes: Sequence[AttemptStart], now: datetime) -> int:
@@ -163,9 +182,11 @@ def mark_interrupted(connection: Connection, notes: Sequence[AttemptStart], now:
     for start in notes:
         with contextlib.suppress(ValueError, OverflowError, sqlite3.IntegrityError):  # a note that is no row
             driver(connection).execute(_INSERT_PENDING, pending_row(start))
-    statement = (
+    cut_off = select(*(llm_usage_log.c[name] for name in rollups.ROW_COLUMNS)).where(_PENDING)
+    found = [(*row[:8], Status.INTERRUPTED.value, *row[9:]) for row in connection.execute(cut_off)]
+    connection.execute(
         update(llm_usage_log)
-        .where(llm_usage_log.c.status == Status.PENDING.value)
+        .where(_PENDING)
         .values(
             status=Status.INTERRUPTED.value,
             success=False,
@@ -174,4 +195,5 @@ def mark_interrupted(connection: Connection, notes: Sequence[AttemptStart], now:
             error_message="the sidecar stopped before this attempt ended",
         )
     )
-    return connection.execute(statement).rowcount
+    rollups.add(connection, map(rollups.settled_from, found))
+    return len(found)

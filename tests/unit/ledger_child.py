@@ -41,7 +41,7 @@ async def full(path: Path) -> None:
     database = await Database.open(path, now=NOW)
     ledger = await UsageLedger.open(database, now=NOW, limits=LedgerLimits(capacity=300, retry_pauses=(0.05,)))
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
     answers = []
     for number in range(400):
         ledger.begin(attempt(f"{number:03}"))

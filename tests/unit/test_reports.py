@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
 from app.store.database import Database
+from app.usage.figures import UsageFigures
 from app.usage.ledger import UsageLedger
 from app.usage.queries import FILTERS, GROUPINGS, UsageQuery, parse_query
 from app.usage.records import AttemptEnd, AttemptStart, CostSource, Status
-from app.usage.reports import UsageFigures, UsageReport, UsageReports
+from app.usage.reports import UsageReport, UsageReports
+from app.usage.sketches import ERROR
 from app.usage.zones import offset_pieces, offset_text
 from tests.unit.ledger_rows import NOW, attempt, ended
 
@@ -50,6 +52,11 @@ def at(text: str, id: str | None = None, **changes: Any) -> Pair:
     return attempt(id or text, created_at=datetime.fromisoformat(text), **changes), ended()
 
 
+def within(milliseconds: int) -> Any:
+    """Equal to it as far as a sketch tells, and as whole milliseconds do."""
+    return pytest.approx(milliseconds, rel=ERROR, abs=0.5)
+
+
 def keys(report: UsageReport) -> list[tuple[str | None, ...]]:
     return [tuple(group.key.values()) for group in report.groups]
 
@@ -70,12 +77,15 @@ async def test_totals_and_groups() -> None:
     assert totals.success_rate == 2 / 3
     assert (totals.cost_micro_usd, totals.cost_usd, totals.estimated_cost_micro_usd) == (507, 0.000507, 500)
     assert (totals.cost_estimated, totals.cost_unknown) == (1, 2)
-    assert (totals.latency_p50_ms, totals.latency_p95_ms) == (100, 2000)
-    assert totals.time_to_first_token_p50_ms == 300
+    assert (totals.latency_p50_ms, totals.latency_p95_ms) == (within(100), within(2000))
+    assert totals.time_to_first_token_p50_ms == within(300)
+    assert totals.tokens_per_second == 850 / 1.7  # the attempt of 100 ms was over before its first token
     assert [(g.key, g.figures.requests, g.figures.cost_micro_usd, g.figures.success_rate) for g in report.groups] == [
         ({"model": "claude-sonnet-4-5"}, 3, 507, 0.5),
-        ({"model": "ollama/llama3:8b"}, 2, 0, 1.0),
+        ({"model": "ollama/llama3:8b"}, 1, 0, 1.0),  # the second attempt of r1 is no second request
     ]
+    assert [g.figures.cost_share for g in report.groups] == [1.0, 0.0]
+    assert [g.figures.attempt_share for g in report.groups] == [3 / 5, 2 / 5]
 
 
 async def test_unknown_cost_is_null_and_nothing_is_zero() -> None:
@@ -90,7 +100,7 @@ async def test_percentiles_are_nearest_rank() -> None:
     pairs: list[Pair] = [(attempt(f"{n:03}"), ended(latency_ms=n, time_to_first_token_ms=None)) for n in range(1, 101)]
     (report,) = await reported(pairs, query(end="2026-11-25", group_by="rule,agent"))
     for figures in (report.totals, report.groups[0].figures):
-        assert (figures.latency_p50_ms, figures.latency_p95_ms) == (50, 95)
+        assert (figures.latency_p50_ms, figures.latency_p95_ms) == (within(50), within(95))
         assert (figures.time_to_first_token_p50_ms, figures.time_to_first_token_p95_ms) == (None, None)
 
 
@@ -262,6 +272,7 @@ def attempts(draw: st.DrawFn) -> list[Pair]:
         start = attempt(
             str(number),
             request_id=draw(names),
+            attempt=draw(st.integers(1, 2)),
             model=draw(names),
             agent=draw(st.none() | names),
             workspace_profile_id=draw(names),
@@ -282,7 +293,7 @@ def attempts(draw: st.DrawFn) -> list[Pair]:
 
 SUMMED = ("input_tokens", "cached_input_tokens", "output_tokens", "cost_micro_usd")
 ADDITIVE = (
-    *SUMMED, "attempts", "ok", "errors", "cancelled", "pending", "cost_unknown", "cost_estimated",
+    *SUMMED, "requests", "attempts", "ok", "errors", "cancelled", "pending", "cost_unknown", "cost_estimated",
     "estimated_cost_micro_usd",
 )  # fmt: skip
 
@@ -318,5 +329,5 @@ def test_groups_are_the_totals_are_the_rows(pairs: list[Pair], group_by: list[st
     assert len(report.groups) == len(rows)
     for key, group in zip(keys(report), report.groups, strict=True):
         assert group.figures.attempts == len(rows[key])
-        assert group.figures.requests == len({start.request_id for start, _ in rows[key]})
+        assert group.figures.requests == sum(start.attempt == 1 for start, _ in rows[key])
         assert group.figures.cost_micro_usd == sum(end.cost_micro_usd or 0 for _, end in rows[key] if end)
