@@ -15,6 +15,7 @@ import pytest
 
 from app.store.database import Database
 from app.usage.ledger import UsageLedger
+from app.usage.reconcile import verify
 from tests.unit.ledger_rows import NOW
 
 KILLS = 10
@@ -57,6 +58,8 @@ async def test_every_acknowledged_row_survives_kill_9(tmp_path: Path) -> None:
     # What had begun is there too: settled, or interrupted; never missing.
     assert begun - found.keys() == set()
     assert {found[id] for id in begun} <= {"ok", "interrupted"}
+    verified = await verify(database)
+    assert (verified.rows, verified.different) == (len(found), 0)
     await ledger.close()
     await database.close()
 
