@@ -25,7 +25,7 @@ from uuid import uuid4
 from app.store.database import Database
 from app.usage.ledger import UsageLedger
 from app.usage.records import AttemptEnd, AttemptStart, CostSource, Receipt, Status
-from app.usage.rows import Batch, Entry
+from app.usage.rows import Entry, statements
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 BLOCK = {"id": "history:1", "kind": "history", "priority": 2, "tokens": 120, "outcome": "kept", "reason": "fits"}
@@ -116,7 +116,7 @@ async def loop_alone(rows: int) -> Measured:
 
 
 def raw(folder: Path, rows: int) -> Measured:
-    """The ledger's own statements and rows, through sqlite3 alone."""
+    """The ledger's own statements and rows, through sqlite3 alone; without the roll-ups."""
 
     async def prepare() -> None:
         await (await Database.open(folder / "raw.db", now=NOW)).close()
@@ -125,10 +125,9 @@ def raw(folder: Path, rows: int) -> Measured:
     connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
 
     def write(entry: Entry) -> None:
-        batch = Batch([entry], lambda _error, _lost: None)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if batch.durable else 'NORMAL'}")
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if entry.end is None else 'FULL'}")
         connection.execute("BEGIN IMMEDIATE")
-        for sql, values in batch.statements():
+        for sql, values in statements([entry]):
             connection.executemany(sql, values)
         connection.execute("COMMIT")
 

@@ -118,7 +118,7 @@ async def measure(path: Path, print: Callable[[str], object], repeats: int) -> N
     reports = UsageReports(database)
     print(f"{'report':32}{'groups':>8}{'p50 ms':>9}{'p95 ms':>9}")
     for name, asked in REPORTS:
-        options = {"tz": "Europe/Berlin", "days": 366, "group_by": None} | asked
+        options: dict[str, Any] = {"tz": "Europe/Berlin", "days": 366, "group_by": None} | asked
         days, tz, group_by = options.pop("days"), options.pop("tz"), options.pop("group_by")
         start = (NOW - timedelta(days=days)).isoformat()
         query = parse_query(start=start, end=None, tz=tz, group_by=group_by, filters=options, now=NOW)
