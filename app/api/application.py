@@ -29,6 +29,7 @@ from app.api import (
     dashboard,
     entities,
     entity_schemas,
+    events,
     explain,
     health,
     keys,
@@ -99,7 +100,7 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    rooms = (chat, explain, sessions, memory, entities, agents, usage, models, config, keys, dashboard, health)
+    rooms = (chat, explain, sessions, memory, entities, agents, usage, models, config, keys, dashboard, events, health)
     for room in rooms:
         v1.include_router(room.router)
     app.include_router(v1)
@@ -146,6 +147,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async def end_streams() -> None:
         await api.services.shutting_down.wait()
         api.streams.shut_down()
+        api.pages.shut_down()
 
     watcher = asyncio.create_task(end_streams())
     try:

@@ -30,6 +30,7 @@ from app.llm.events import Event, Explanation
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
+from app.services.feed import Feed
 from app.settings import Settings
 from app.store.keys import ClientKeys
 from app.usage.queries import UsageQuery
@@ -102,6 +103,9 @@ class Services(Protocol):
     def reports(self) -> Reports: ...
 
     @property
+    def feed(self) -> Feed: ...
+
+    @property
     def clock(self) -> Now: ...
 
     @property
@@ -125,6 +129,9 @@ class Services(Protocol):
         ...
 
 
+MOST_PAGES = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """The application's own state, at `app.state.api`."""
@@ -133,6 +140,8 @@ class Api:
     streams: OpenStreams
     patience: Patience = field(default_factory=Patience)
     sign_in: SignIn = field(default_factory=SignIn)
+    pages: OpenStreams = field(default_factory=lambda: OpenStreams(MOST_PAGES, "pages"))
+    """Those of `/events`: apart, so that open pages keep nobody from an answer."""
 
 
 def api_of(request: Request) -> Api:

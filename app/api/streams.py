@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 from types import TracebackType
+from typing import Literal
 
 from starlette.types import Receive
 
@@ -25,10 +26,11 @@ class Ended(Enum):
 
 
 class OpenStreams:
-    """Every open one. `limit` is SIDECAR_MAX_STREAMS."""
+    """Every open one. `limit` is SIDECAR_MAX_STREAMS for answers, fixed for `pages` that watch."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, what: Literal["answers", "pages"] = "answers") -> None:
         self._limit = limit
+        self._what = what
         self._open: set[Watch] = set()
         self._closing = False
 
@@ -40,9 +42,9 @@ class OpenStreams:
         if self._closing:
             raise shutting_down()
         if len(self._open) >= self._limit:
+            most = "SIDECAR_MAX_STREAMS allows" if self._what == "answers" else "there may be"
             raise TooManyStreams(
-                f"{self._limit} answers are open, which is the most SIDECAR_MAX_STREAMS allows; close one or wait.",
-                retry_after=1,
+                f"{self._limit} {self._what} are open, which is the most {most}; close one or wait.", retry_after=1
             )
         self._open.add(watch)
 

@@ -24,6 +24,7 @@ from app.memory.embedder import Embedder
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
+from app.services.feed import Feed
 from app.services.health import health
 from app.services.policies import PolicyHolder
 from app.settings import Settings
@@ -60,6 +61,7 @@ class Services:
     agents: AgentService
     token: str
     started_at: datetime
+    feed: Feed = field(default_factory=Feed)
     instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
     warm: asyncio.Event = field(default_factory=asyncio.Event)

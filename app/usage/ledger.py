@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -27,6 +28,7 @@ from app.usage.rows import Batch, Entry, mark_interrupted
 log = logging.getLogger(__name__)
 
 Outcome = Literal["stored", "queued"]
+Observer = Callable[[AttemptStart, AttemptEnd], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class UsageLedger:
         self._retry: asyncio.TimerHandle | None = None
         self._lost = 0
         self._last_error: str | None = None
+        self._observers: list[Observer] = []
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -104,6 +107,10 @@ class UsageLedger:
         for start in notes:
             ledger._append(_Waiting(start))
         return ledger
+
+    def observe(self, observer: Observer) -> None:
+        """Call `observer` with every attempt that ends, stored yet or not; it must return at once."""
+        self._observers.append(observer)
 
     def begin(self, start: AttemptStart) -> None:
         """Note that a call goes out. Its pending row is committed beside the call; nothing is waited for."""
@@ -173,6 +180,11 @@ class UsageLedger:
     def _ended(self, id: str, end: AttemptEnd, receipt: Receipt | None) -> _Waiting:
         start = self._open.pop(id)
         self._young.pop(id, None)
+        for observer in self._observers:
+            try:
+                observer(start, end)
+            except Exception:  # whoever looks on must not cost a row
+                log.exception("an observer of the ledger failed")
         return _Waiting(start, end, receipt)
 
     def _ripen(self) -> None:

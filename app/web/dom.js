@@ -33,6 +33,8 @@ export function table(caption, columns, rows, rowProperties = () => ({})) {
 }
 
 export const empty = (title, ...advice) => h("div", { class: "empty" }, h("b", {}, title), advice.length ? h("span", {}, advice) : null);
+/** Our own sentences set names in backticks: as code. */
+export const sentence = (text) => String(text).split("`").map((part, at) => (at % 2 ? code(part) : part));
 export const code = (text) => h("code", {}, text);
 export const badge = (text, kind = "") => h("span", { class: `badge ${kind}` }, text);
 

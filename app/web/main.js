@@ -4,7 +4,11 @@ import { $, $$, code, fill, h } from "./dom.js";
 import { get, post, optional, whenSignedOut } from "./api.js";
 import { ownZone, range, zones } from "./period.js";
 import * as spend from "./spend.js";
+import { budgets } from "./budgets.js";
+import { watch } from "./live.js";
 import { models } from "./models.js";
+import { prepareExplainer } from "./explainer.js";
+import { prepareChat } from "./chat.js";
 import { prepareDrawer, requests } from "./requests.js";
 
 const state = { period: "week", workspace: "", tz: ownZone(), metric: "cost", dimension: "model" };
@@ -23,7 +27,7 @@ async function refresh() {
     if (mine !== turn) return;
     spend.tiles(report, before, locations);
     spend.patterns(byTask);
-    await Promise.all([spend.overTime(report, asked), models(byModel), requests(asked)]);
+    await Promise.all([spend.overTime(report, asked), budgets(asked), models(byModel), requests(asked)]);
     notice();
   } catch (problem) {
     notice(problem.message);
@@ -36,10 +40,9 @@ function notice(...content) {
   fill(place, content);
 }
 
-async function prepareControls() {
+function prepareControls({ profiles }) {
   const form = $("#controls");
   fill(form.tz, zones().map((zone) => h("option", { value: zone }, zone.replaceAll("_", " "))));
-  const { profiles } = await get("/api/v1/profiles");
   form.workspace.append(...profiles.map((profile) => h("option", { value: profile.id }, `${profile.name || profile.id}${profile.block_cloud_apis ? " (private)" : ""}`)));
   form.addEventListener("change", () => {
     Object.assign(state, { period: form.period.value, workspace: form.workspace.value, tz: form.tz.value });
@@ -70,7 +73,12 @@ async function start() {
   prepareDrawer();
   prepareNavigation();
   $("#sign-out").addEventListener("click", async () => { await post("/api/v1/dashboard/sign-out"); window.location.reload(); });
-  await prepareControls();
+  const [{ profiles, default_workspace: defaultWorkspace }, { models: catalog }] = await Promise.all([get("/api/v1/profiles"), get("/api/v1/models")]);
+  const known = { profiles, defaultWorkspace, models: catalog };
+  prepareControls(known);
+  prepareExplainer(known);
+  prepareChat(known);
+  watch({ changed: refresh, notified: () => {} });
   await refresh();
   const health = await get("/api/v1/health");
   $("#version").textContent = `llm-sidecar ${health.version}.`;

@@ -1,6 +1,6 @@
 // Recent requests, and the receipt of one in the drawer: its route, what the model saw, its attempts.
 
-import { $, badge, bar, code, empty, facts, fill, h, table } from "./dom.js";
+import { $, badge, bar, code, empty, facts, fill, h, sentence, table } from "./dom.js";
 import { get, optional, post } from "./api.js";
 import { count, dollars, duration, moment, percent } from "./format.js";
 
@@ -87,7 +87,7 @@ function receiptOf(requestId, attempts, receipt, tz) {
     h("h4", {}, "Route"),
     facts([["Rule", code(last.rule)], ["Answered by", `${last.model} (${last.location.replace("_", " ")})`],
       ["Candidates", route?.candidates?.map((one) => one.model).join(" → ")], ["Stays on your machines", route ? (route.local_only ? "yes" : "not required") : null]]),
-    route?.reasons?.length ? h("ul", {}, route.reasons.map((reason) => h("li", {}, reason))) : null,
+    route?.reasons?.length ? h("ul", {}, [...new Set(route.reasons)].map((reason) => h("li", {}, sentence(reason)))) : null,
     route?.removed?.length ? removed(route.removed) : null,
     h("h4", {}, "Attempts"),
     table("Every call to a model", [{ title: "#", number: true }, { title: "Model" }, { title: "Outcome" }, { title: "In", number: true }, { title: "Out", number: true }, { title: "First token", number: true }, { title: "Took", number: true }, { title: "Cost", number: true }],
@@ -104,7 +104,7 @@ export const removed = (list) => table("Models that were ruled out", [{ title: "
 export function contextOf(context) {
   const share = context.input_tokens / context.window;
   const reserve = context.reserved_output / context.window;
-  return h("div", { class: "receipt" },
+  return h("div", { class: "share" },
     h("p", {}, `${count(context.input_tokens)} of ${count(context.window)} tokens for ${context.model}; ${count(context.reserved_output)} kept free for the answer.`,
       context.upgraded_from ? ` Upgraded from ${context.upgraded_from}.` : ""),
     bar([[share, ""], [reserve, "soft"]], `${percent(share)} of the window used, ${percent(reserve)} reserved for the answer`),

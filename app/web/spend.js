@@ -17,7 +17,7 @@ export function tiles(report, before, locations) {
   const local = locations.groups.filter((group) => group.key.location !== "cloud").reduce((sum, group) => sum + group.attempts, 0);
   fill($("#tiles"),
     tile("Cost", all.cost_usd === null ? "unknown" : dollars(all.cost_usd), change(all, before.totals), uncertainty(all)),
-    tile("Requests", count(all.requests), all.attempts > all.requests ? `${plural(all.attempts, "attempt")}` : "none tried twice", all.success_rate === null ? null : `${percent(all.success_rate)} of attempts went well`),
+    tile("Requests", count(all.requests), all.attempts > all.requests ? `${plural(all.attempts, "attempt")}` : all.requests ? "none tried twice" : null, all.success_rate === null ? null : `${percent(all.success_rate)} of attempts went well`),
     tile("Tokens", compact(all.input_tokens + all.output_tokens), `${compact(all.input_tokens)} in, ${compact(all.output_tokens)} out`, all.cached_input_tokens ? `${compact(all.cached_input_tokens)} of them cached` : null),
     tile("On your own machines", all.attempts ? percent(local / all.attempts) : "–", `${count(local)} of ${plural(all.attempts, "attempt")}`, "none of these left your machines"));
   $("#tiles").setAttribute("aria-busy", "false");

@@ -13,13 +13,14 @@ from typing import Any, TypeAlias
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from tests.browser.chromium import FLAGS, MISSING, find_chromium, must_run
 from tests.fakes.laboratory import Laboratory, laboratory
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 OpenPage: TypeAlias = Callable[..., Coroutine[Any, Any, Page]]
 
@@ -44,6 +45,7 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Laborat
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(browser: Browser, lab: Laboratory) -> AsyncIterator[OpenPage]:
     """`await open_page(width=1280, scheme="light")`: the dashboard, opened by its one-time link."""
+    lab.reset()
     found: list[str] = []
     contexts = []
 
@@ -54,7 +56,7 @@ async def open_page(browser: Browser, lab: Laboratory) -> AsyncIterator[OpenPage
         contexts.append(context)
         page = await context.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        page.on("console", lambda m: found.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
+        page.on("console", lambda m: found.append(f"{m.type}: {m.text}") if is_fault(m) else None)
         page.on("pageerror", lambda error: found.append(f"page error: {error}"))
         page.on("request", lambda r: None if r.url.startswith((lab.sidecar.url, "data:")) else found.append(r.url))
         link = (await lab.http.post("/api/v1/dashboard/link", json={})).json()["path"]
@@ -65,6 +67,12 @@ async def open_page(browser: Browser, lab: Laboratory) -> AsyncIterator[OpenPage
     for context in contexts:
         await context.close()
     assert found == []
+
+
+def is_fault(message: ConsoleMessage) -> bool:
+    """A refusal of the API is news for the person, which the browser also notes; all else is a fault of the page."""
+    refused = message.text.startswith("Failed to load resource") and "/api/v1/" in message.location["url"]
+    return message.type in ("error", "warning") and not refused
 
 
 async def keep(page: Page, name: str) -> None:

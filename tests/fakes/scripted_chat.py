@@ -28,6 +28,7 @@ from app.main import server_config
 from app.routing.locality import Location
 from app.routing.route import Candidate, Origin, Route
 from app.routing.spec import Endpoint, ModelSpec, Source, Sourced
+from app.services.feed import Feed
 from app.settings import Settings
 
 TOKEN = "test-token-0123456789abcdef0123456789abcdef"
@@ -131,6 +132,7 @@ class ScriptedServices:
     clock: Clock = SYSTEM_CLOCK
     started_at: datetime = datetime(2026, 11, 24, tzinfo=UTC)
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
+    feed: Feed = field(default_factory=Feed)
 
     @property
     def config(self) -> NoReturn:
