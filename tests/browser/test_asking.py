@@ -108,4 +108,5 @@ async def test_stopping_ends_the_answer_at_the_model(lab: Laboratory, open_page:
     await expect(page.locator("#chat-log .said").last).to_contain_text("a a")
     await form.get_by_role("button", name="Stop").click()
     await expect(page.locator("#chat-log")).to_contain_text("Stopped.")
-    assert await lab.provider.client_left(within=5)
+    left = await lab.provider.client_left(within=5)
+    assert left.client_closed_at is not None
