@@ -35,6 +35,7 @@ from app.api import (
     keys,
     memory,
     memory_schemas,
+    metrics,
     models,
     openai,
     openai_schemas,
@@ -73,6 +74,7 @@ def create_app(services: Services, patience: Patience | None = None) -> FastAPI:
             client=lambda offered: _client(services, offered),
         ),
         sign_in=api.sign_in,
+        statuses=api.statuses,
     )
     return app
 
@@ -107,6 +109,7 @@ def _application() -> FastAPI:
     app.include_router(openai.router)
     app.include_router(health.open_router)
     app.include_router(dashboard.page_router)
+    app.include_router(metrics.router)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,8 +32,10 @@ from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
 from app.services.feed import Feed
+from app.services.gauges import Gauge
 from app.settings import Settings
 from app.store.keys import ClientKeys
+from app.usage.metrics import UsageMetrics
 from app.usage.queries import UsageQuery
 from app.usage.reports import RecordPage, UsageReport
 
@@ -124,6 +127,13 @@ class Services(Protocol):
         """`{status, parts: {name: {status, ...}}}`."""
         ...
 
+    @property
+    def metrics(self) -> UsageMetrics: ...
+
+    async def gauges(self) -> list[Gauge]:
+        """What each part stands at."""
+        ...
+
     async def refresh_models(self, *, force: bool = False) -> None:
         """Bring the catalog's availabilities up to date, where they are old."""
         ...
@@ -140,6 +150,8 @@ class Api:
     streams: OpenStreams
     patience: Patience = field(default_factory=Patience)
     sign_in: SignIn = field(default_factory=SignIn)
+    statuses: Counter[int] = field(default_factory=Counter)
+    """How often each status was answered, for `/metrics`."""
     pages: OpenStreams = field(default_factory=lambda: OpenStreams(MOST_PAGES, "pages"))
     """Those of `/events`: apart, so that open pages keep nobody from an answer."""
 

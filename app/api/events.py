@@ -58,7 +58,7 @@ class FeedStream(Response):
         try:
             async with watch:
                 with services.feed.watch() as watcher:
-                    await pulse.begin(RETRY + encode([Happening("hello", {"instance_id": services.instance_id})]))
+                    await pulse.write(RETRY + encode([Happening("hello", {"instance_id": services.instance_id})]))
                     async for batch in watcher.batches():
                         await pulse.write(encode(batch))
         finally:

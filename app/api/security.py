@@ -14,6 +14,7 @@ import hmac
 import logging
 import re
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -93,8 +94,15 @@ class Headers:
 class Door:
     """Also gives every request its id and every answer its `x-request-id`, and is the last to catch an exception."""
 
-    def __init__(self, app: ASGIApp, policy: DoorPolicy, sign_in: SignIn | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        policy: DoorPolicy,
+        sign_in: SignIn | None = None,
+        statuses: Counter[int] | None = None,
+    ) -> None:
         self._app = app
+        self._statuses: Counter[int] = Counter() if statuses is None else statuses
         self._policy = policy
         self._sign_in = sign_in
         self._token = policy.token.encode()
@@ -112,7 +120,7 @@ class Door:
         headers = Headers(scope)
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
-        outgoing = Outgoing(send, request_id)
+        outgoing = Outgoing(send, request_id, self._statuses)
         try:
             self._admit(scope, headers, outgoing)
             if scope["method"] == "OPTIONS" and headers.first(b"access-control-request-method") and outgoing.cors:
@@ -226,12 +234,13 @@ class Door:
 
 
 class Outgoing:
-    """`send`, with the id and, for a page that may use us, the CORS headers put on the answer's start."""
+    """`send`, with the id and, for a page that may use us, the CORS headers put on the answer's start. Counts."""
 
-    __slots__ = ("_request_id", "_send", "cors", "started")
+    __slots__ = ("_request_id", "_send", "_statuses", "cors", "started")
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, statuses: Counter[int]) -> None:
         self._send = send
+        self._statuses = statuses
         self._request_id = request_id.encode()
         self.cors: bytes | None = None
         self.started = False
@@ -240,6 +249,7 @@ class Outgoing:
         """Not a coroutine itself: the many body messages of a stream pass for the price of a comparison."""
         if not self.started and message["type"] == "http.response.start":
             self.started = True
+            self._statuses[message["status"]] += 1
             added = [(b"x-request-id", self._request_id)]
             if self.cors is not None:
                 added += [

@@ -39,6 +39,7 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
 
     stack.push_async_callback(end)
     services.ledger.observe(services.feed.settled)
+    services.ledger.observe(services.metrics.observe)
     services.config.subscribe(lambda config: services.feed.publish("config", {"fingerprint": config.fingerprint}))
     start(_warm_up(services, freeze))
     start(services.config.watch(stop))

@@ -25,12 +25,14 @@ from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
 from app.services.feed import Feed
+from app.services.gauges import Gauge, gauges
 from app.services.health import health
 from app.services.policies import PolicyHolder
 from app.settings import Settings
 from app.store.database import Database
 from app.store.keys import ClientKeys
 from app.usage.ledger import UsageLedger
+from app.usage.metrics import UsageMetrics
 from app.usage.reports import UsageReports
 
 
@@ -62,6 +64,7 @@ class Services:
     token: str
     started_at: datetime
     feed: Feed = field(default_factory=Feed)
+    metrics: UsageMetrics = field(default_factory=UsageMetrics)
     instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
     warm: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,6 +82,10 @@ class Services:
         endpoints = local_endpoints(self.catalog.all())
         if force or self.discovery.stale(endpoints):
             self.policies.discovered(await self.discovery.refresh(endpoints, force=force))
+
+    async def gauges(self) -> list[Gauge]:
+        """What each part stands at, for `/metrics`."""
+        return list(gauges(self, (await self.health())["parts"]))
 
     async def health(self) -> dict[str, Any]:
         """Each part as ok, degraded or down, with the reason and the remedy."""

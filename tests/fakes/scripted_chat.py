@@ -29,7 +29,9 @@ from app.routing.locality import Location
 from app.routing.route import Candidate, Origin, Route
 from app.routing.spec import Endpoint, ModelSpec, Source, Sourced
 from app.services.feed import Feed
+from app.services.gauges import Gauge
 from app.settings import Settings
+from app.usage.metrics import UsageMetrics
 
 TOKEN = "test-token-0123456789abcdef0123456789abcdef"
 
@@ -133,12 +135,16 @@ class ScriptedServices:
     started_at: datetime = datetime(2026, 11, 24, tzinfo=UTC)
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
     feed: Feed = field(default_factory=Feed)
+    metrics: UsageMetrics = field(default_factory=UsageMetrics)
 
     @property
     def config(self) -> NoReturn:
         raise AssertionError("not scripted")
 
     keys = catalog = reports = sessions = capture = memory = entities = agents = config
+
+    async def gauges(self) -> list[Gauge]:
+        return []
 
     async def health(self) -> dict[str, Any]:
         return {"status": "ok", "parts": {"chat": {"status": "ok"}}}
