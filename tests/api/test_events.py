@@ -56,22 +56,29 @@ async def test_what_settles_is_told_until_the_reader_leaves(tmp_path: Path) -> N
 
 
 async def test_silence_is_filled_and_shutting_down_ends_it(tmp_path: Path) -> None:
-    async with laboratory(tmp_path, patience=Patience(silence=0.05)) as lab, asyncio.timeout(WITHIN):
-        async with lab.http.stream("GET", "/api/v1/events") as response:
-            lines = response.aiter_lines()
-            while not (await anext(lines)).startswith(": "):
-                pass
-            lab.sidecar.services.shutting_down.set()
-            async for _ in lines:
-                pass
+    async with (
+        asyncio.timeout(WITHIN),
+        laboratory(tmp_path, patience=Patience(silence=0.05)) as lab,
+        lab.http.stream("GET", "/api/v1/events") as response,
+    ):
+        lines = response.aiter_lines()
+        while not (await anext(lines)).startswith(": "):
+            pass
+        lab.sidecar.services.shutting_down.set()
+        async for _ in lines:
+            pass
 
 
 async def test_pages_are_counted_apart_from_answers(tmp_path: Path) -> None:
-    async with laboratory(tmp_path, settings={"max_streams": 1}) as lab, asyncio.timeout(WITHIN):
-        async with watching(lab.http) as first, watching(lab.http) as second:
-            await anext(first)
-            await anext(second)
-            await lab.whole(query="an answer all the same")
+    async with (
+        asyncio.timeout(WITHIN),
+        laboratory(tmp_path, settings={"max_streams": 1}) as lab,
+        watching(lab.http) as first,
+        watching(lab.http) as second,
+    ):
+        await anext(first)
+        await anext(second)
+        await lab.whole(query="an answer all the same")
 
 
 async def test_a_watcher_who_falls_behind_is_told_to_read_anew() -> None:
