@@ -28,6 +28,7 @@ from app.chat.sessions import Sessions
 from app.config.loader import Config
 from app.config.watcher import ConfigStatus
 from app.llm.events import Event, Explanation
+from app.memory.extraction import EntityExtraction
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
@@ -92,6 +93,9 @@ class Services(Protocol):
 
     @property
     def entities(self) -> EntityGraph: ...
+
+    @property
+    def extraction(self) -> EntityExtraction: ...
 
     @property
     def keys(self) -> ClientKeys: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -15,6 +16,8 @@ from app.api.entity_schemas import (
     EntitiesBody,
     EntitiesResult,
     EntityDetailResult,
+    ExtractBody,
+    ExtractResult,
     FindParams,
     FoundEntities,
     ShowParams,
@@ -22,7 +25,7 @@ from app.api.entity_schemas import (
 from app.api.results import Problem
 from app.api.schemas import JsonObject
 from app.errors import InvalidRequest
-from app.memory.entities import ID, Entity, Found, Relation, Sighting
+from app.memory.entities import ID, Entity, EntityRef, Found, Relation, Sighting
 from app.memory.graph import EntityGraph
 from app.store.tables import to_text
 
@@ -102,6 +105,49 @@ async def put(request: Request) -> Any:
         forget=body.forgotten,
     )
     return json_response({"workspace": stored.workspace, "ids": list(stored.ids), "relations": stored.relations})
+
+
+@router.post(
+    "/entities/extract",
+    summary="Find entities in a text",
+    operation_id="extract_entities",
+    responses={200: {"model": ExtractResult}, **_INVALID},
+    openapi_extra=body_docs(ExtractBody),
+)
+async def extract(request: Request) -> Any:
+    """By a local model where one answers, else by patterns; never by a cloud model. Answered once they are stored."""
+    body = await body_of(request, ExtractBody)
+    services = api_of(request).services
+    workspace, extraction = services.memory.profile(body.workspace).id, services.extraction
+    if body.store:
+        kept = await extraction.keep(
+            workspace, body.text, origin=body.said_by, use_model=body.use_model, person_waits=True
+        )
+        ids: Sequence[str | None] = kept.ids
+        found = kept.extracted
+    else:
+        found = await extraction.extract(workspace, body.text, use_model=body.use_model, person_waits=True)
+        ids = [None] * len(found.entities)
+    return json_response(
+        {
+            "workspace": workspace,
+            "entities": [
+                {"id": i, "name": e.name, "kind": e.kind, "summary": e.summary, "mentions": e.mentions}
+                for i, e in zip(ids, found.entities, strict=True)
+            ],
+            "relations": [
+                {"from": _name(r.start), "to": _name(r.end), "kind": r.kind, "weight": r.weight}
+                for r in found.relations
+            ],
+            "by": list(found.by),
+            "warnings": list(found.warnings),
+            "stored": body.store,
+        }
+    )
+
+
+def _name(end: EntityRef | str) -> str:
+    return end if isinstance(end, str) else end.name
 
 
 # These two last, and with whatever path: `../../x` is no entity's id, and is told so.

@@ -28,6 +28,7 @@ from app.memory.entities import (
     normalised,
 )
 from app.memory.graph import MAX_FOUND, MAX_NEIGHBOURS
+from app.memory.mentions import MAX_CHARACTERS
 
 KINDS_REGEX = r"^[a-z0-9_-]{1,64}(,[a-z0-9_-]{1,64}){0,15}$"
 
@@ -142,6 +143,37 @@ class EntitiesBody(Body):
         return [Origin(Source(self.source), ref) for ref in self.delete_origins]
 
 
+class ExtractBody(Body):
+    """A text to find entities in. It is read on this machine alone, whatever the workspace allows."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"workspace": "work", "text": "Ada fixed the leak in src/train.py.", "origin": "note-7"}]
+        }
+    )
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
+    workspace: Workspace = None
+    source: Literal["text", "agent"] = Field("text", description="Who says so.")
+    origin: Shown | None = Field(
+        None,
+        description="What the text is: a path, a session's id, a note's. What it said before is replaced. Made from "
+        "the text when absent.",
+    )
+    use_model: bool = Field(True, description="False: by patterns (and the recogniser) alone, in milliseconds.")
+    store: bool = Field(True, description="False: only say what would be stored.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ExtractBody:
+        if not self.text.strip():
+            raise ValueError("text must not be blank")
+        return self
+
+    @property
+    def said_by(self) -> Origin | None:
+        return None if self.origin is None else Origin(Source(self.source), self.origin)
+
+
 class FindParams(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -235,5 +267,33 @@ class EntitiesResult(Result):
     relations: int = Field(description="How many were stored; one between two names of the same thing is not.")
 
 
-BODIES: tuple[type[BaseModel], ...] = (EntitiesBody,)
+class ExtractedEntity(Result):
+    id: str | None = Field(description="Null with `store: false`.")
+    name: str = Field(description="As it stands in the text.")
+    kind: str
+    summary: str | None
+    mentions: int
+
+
+class ExtractedRelation(Result):
+    model_config = ConfigDict(populate_by_name=True)
+
+    start: str = Field(alias="from", description="A name.")
+    end: str = Field(alias="to", description="A name.")
+    kind: str
+    weight: float
+
+
+class ExtractResult(Result):
+    workspace: str
+    entities: list[ExtractedEntity]
+    relations: list[ExtractedRelation]
+    by: list[str] = Field(
+        description="Who found them: a local model, `patterns` where none answered, the recogniser where installed."
+    )
+    warnings: list[str]
+    stored: bool
+
+
+BODIES: tuple[type[BaseModel], ...] = (EntitiesBody, ExtractBody)
 """Read without FastAPI's help; the OpenAPI document is told about them."""

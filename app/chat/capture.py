@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
-from itertools import product
 from typing import Any, Protocol
 
 from app.chat.conversation import Conversation
@@ -18,15 +16,10 @@ from app.context.blocks import Material
 from app.context.extract import first_fitting
 from app.context.fence import fenced
 from app.errors import (
-    AnswerError,
-    BudgetExceeded,
     CaptureFailed,
-    ContextTooLarge,
     InvalidRequest,
-    NoPermittedModel,
-    NoRule,
-    UnknownModel,
 )
+from app.llm.asking import Completes, complete_somehow
 from app.llm.calls import ModelRequest
 from app.llm.extractive import MODEL_ID as EXTRACTIVE
 from app.llm.router import Completion
@@ -49,12 +42,6 @@ _FORMAT: Mapping[str, Any] = {
     "type": "json_schema",
     "json_schema": {"name": "session_state", "schema": CAPTURE_SCHEMA, "strict": True},
 }
-
-
-class Completes(Protocol):
-    """`ModelRouter`, or an agent's own door to it."""
-
-    async def complete(self, request: ModelRequest) -> Completion: ...
 
 
 class Target(Protocol):
@@ -127,24 +114,6 @@ class SessionCapture:
             session_private=session.private,
         )
         return await complete_somehow(self._router, request)
-
-
-async def complete_somehow(router: Completes, request: ModelRequest) -> Completion | None:
-    """The wished model's answer, else in free form, else one of the rules' own models'; None where no model answers.
-
-    A wish that the policy forbids is not insisted on: what matters is that there is an answer, and never that a
-    private session's words go where they may not. Raises what is wrong with the request itself.
-    """
-    formats = [request.response_format, None] if request.response_format is not None else [None]
-    wishes = [request.wish, None] if request.wish is not None else [None]
-    for wish, response_format in product(wishes, formats):
-        try:
-            return await router.complete(replace(request, wish=wish, response_format=response_format))
-        except (NoPermittedModel, UnknownModel):
-            continue
-        except (AnswerError, BudgetExceeded, ContextTooLarge, NoRule):
-            return None
-    return None
 
 
 def recent_messages(messages: Sequence[StoredMessage]) -> list[StoredMessage]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.chat.capture import complete_somehow
 from app.chat.conversation import Conversation
 from app.chat.records import StoredMessage, SummaryRecord
 from app.chat.sessions import Sessions
@@ -20,6 +19,7 @@ from app.context.extract import extractive_summary
 from app.context.summary import SUMMARY_TOKENS, SummaryPlan, accept_summary, summary_material
 from app.context.tokens import TokenCounter
 from app.errors import NotFound, SidecarError
+from app.llm.asking import complete_somehow
 from app.llm.calls import ModelRequest
 from app.llm.extractive import MODEL_ID as EXTRACTIVE
 from app.llm.plan import COUNTING_TOKENIZER

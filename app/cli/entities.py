@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     group.command("search")(search)
     group.command("show")(show)
     group.command("add")(add)
+    group.command("extract")(extract)
     group.command("delete")(delete)
     app.add_typer(group, name="entities")
 
@@ -109,6 +110,38 @@ def add(
         print_json(answer)
     else:
         print(answer["ids"][0])
+
+
+def extract(
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="A text file; `-` or nothing reads stdin.")] = "-",
+    workspace: WorkspaceOption = None,
+    origin: Annotated[str | None, typer.Option("--origin", help="The text's name; else the file's path.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="By patterns alone, without asking a model.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be stored, and store nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the entities a text names and store them. No cloud model ever reads it.
+
+    Example: `llm-sidecar entities extract notes/monday.md`.
+    """
+    from app.cli.client import Sidecar
+    from app.cli.output import note
+    from app.cli.request import read_file, read_query
+    from app.cli.show import rows_of
+
+    text = read_query(["-"]) if file == "-" else read_file(file)["text"]
+    given = {"workspace": workspace, "origin": origin or (None if file == "-" else file)}
+    body: dict[str, Any] = {"text": text, "use_model": not quick, "store": not dry_run}
+    body |= {name: value for name, value in given.items() if value is not None}
+    with Sidecar(read_settings()) as sidecar:
+        answer = sidecar.post(f"{PATH}/extract", body)
+    if as_json:
+        print_json(answer)
+        return
+    _table(rows_of(answer.get("entities")))
+    for warning in answer.get("warnings") or ():
+        note(str(warning))
+    note(f"found by {', '.join(answer.get('by') or ['nothing'])}" + ("; nothing was stored" if dry_run else ""))
 
 
 def delete(

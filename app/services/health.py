@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from app.memory.recognising import REMEDY
+
 if TYPE_CHECKING:
     from app.services.parts import Services
 
@@ -18,6 +20,7 @@ async def health(services: Services) -> dict[str, Any]:
         "embedding": _embedding_health(services),
         "index": services.memory.health(),
         "agents": services.agents.health(),
+        "entities": _entities_health(services),
     }
     worst = max((part["status"] for part in parts.values()), key=["ok", "starting", "degraded", "down"].index)
     return {"status": worst, "parts": parts}
@@ -80,6 +83,15 @@ def _embedding_health(services: Services) -> dict[str, Any]:
     # Searching by words alone is less, and no defect of the sidecar.
     remedy = "llm-sidecar models fetch"
     return {"status": "ok", "search": "words", "reason": problem, "remedy": remedy}
+
+
+def _entities_health(services: Services) -> dict[str, Any]:
+    recogniser = services.extraction.recogniser
+    found: dict[str, Any] = {"status": "ok", "recogniser": recogniser.model}
+    if (problem := recogniser.problem) is not None:
+        # An extra: without it names are found by local models, or by their patterns.
+        found |= {"recogniser": None, "reason": problem, "remedy": REMEDY}
+    return found
 
 
 def _models_health(services: Services) -> dict[str, Any]:

@@ -35,9 +35,11 @@ from app.llm.router import ModelRouter
 from app.llm.translate import Translator
 from app.llm.transport import Transport
 from app.memory.embedder import Embedder
+from app.memory.extraction import EntityExtraction
 from app.memory.graph import EntityGraph
 from app.memory.index import WorkspaceIndex
 from app.memory.model_files import default_folder
+from app.memory.recognising import SpacyRecogniser
 from app.memory.retrieval import Retrieval
 from app.memory.workspace import WorkspaceMemory
 from app.routing.conditions import check_conditions
@@ -118,6 +120,9 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     stack.push_async_callback(index.aclose)
     memory = WorkspaceMemory(index, embedder, in_force)
     entities = EntityGraph(database, memory.profile, clock.now)
+    extraction = EntityExtraction(
+        entities, router, SpacyRecogniser(), lambda workspace: memory.profile(workspace).id, secrets.redact
+    )
     sessions = Sessions(database, in_force, clock.now, embedder)
     stack.push_async_callback(sessions.aclose)
     summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
@@ -150,6 +155,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         embedder=embedder,
         memory=memory,
         entities=entities,
+        extraction=extraction,
         sessions=sessions,
         capture=SessionCapture(sessions, router, in_force, clock.now),
         summaries=summaries,

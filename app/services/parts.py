@@ -21,6 +21,7 @@ from app.llm.discovery import Discovery, local_endpoints
 from app.llm.router import ModelRouter
 from app.llm.translate import Translator
 from app.memory.embedder import Embedder
+from app.memory.extraction import EntityExtraction
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
@@ -55,6 +56,7 @@ class Services:
     embedder: Embedder
     memory: WorkspaceMemory
     entities: EntityGraph
+    extraction: EntityExtraction
     sessions: Sessions
     capture: SessionCapture
     summaries: RollingSummaries
