@@ -32,6 +32,8 @@ from app.api import (
     events,
     explain,
     health,
+    index_schemas,
+    indexing,
     keys,
     memory,
     memory_schemas,
@@ -102,7 +104,10 @@ def _application() -> FastAPI:
     _install_handlers(app)
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    rooms = (chat, explain, sessions, memory, entities, agents, usage, models, config, keys, dashboard, events, health)
+    rooms = (
+        *(chat, explain, sessions, memory, indexing, entities, agents, usage, models, config, keys, dashboard, events),
+        health,
+    )
     for room in rooms:
         v1.include_router(room.router)
     app.include_router(v1)
@@ -127,6 +132,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         *keys.BODIES,
         *openai_schemas.BODIES,
         *agent_schemas.BODIES,
+        *index_schemas.BODIES,
     )
     _, bodies = models_json_schema([(body, "validation") for body in read], ref_template=template)
     components = document.setdefault("components", {})

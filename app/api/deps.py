@@ -30,6 +30,7 @@ from app.config.watcher import ConfigStatus
 from app.llm.events import Event, Explanation
 from app.memory.extraction import EntityExtraction
 from app.memory.graph import EntityGraph
+from app.memory.jobs import IndexJobs
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
 from app.services.feed import Feed
@@ -102,6 +103,9 @@ class Services(Protocol):
 
     @property
     def agents(self) -> AgentService: ...
+
+    @property
+    def indexing(self) -> IndexJobs: ...
 
     @property
     def catalog(self) -> ModelCatalog: ...

@@ -22,7 +22,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from starlette.responses import Response
@@ -30,10 +30,10 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.problems import Unexpected, request_id_of
 from app.api.streams import Ended, OpenStreams, Watch, shutting_down
-from app.api.wire import EVENTS, JSON, Answer, Json, dumps
+from app.api.wire import ENDINGS, EVENTS, JSON, Answer, Json, dumps
 from app.errors import SidecarError
 from app.llm.calls import TextDelta
-from app.llm.events import Done, Event, Failed
+from app.llm.events import Event, Failed
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Patience:
     last_word: float = 1.0
 
 
-def encode(batch: list[Event], next_id: int) -> bytes:
+def encode(batch: list[Any], next_id: int) -> bytes:
     """The batch as SSE, ids counting up from `next_id`, one per event.
 
     `data` is JSON in one line, where a newline is `\\n` in two characters: no text can end its event.
@@ -134,7 +134,7 @@ class WholeAnswer:
 
 
 class EventStream:
-    """An ASGI response that streams batches.
+    """An ASGI response that streams batches of events that `app.api.wire` has a name for.
 
     The encoder's first bytes are awaited before the status goes out, so what fails until then can still become one;
     but a model that is silent for long gets its client a status and a comment all the same.
@@ -142,7 +142,7 @@ class EventStream:
 
     def __init__(
         self,
-        batches: AsyncGenerator[list[Event], None],
+        batches: AsyncGenerator[list[Any], None],
         streams: OpenStreams,
         patience: Patience,
         encoder: Encoder | None = None,
@@ -177,7 +177,7 @@ class EventStream:
     async def _pump(self, pulse: Pulse, watch: Watch) -> None:
         async for batch in self._batches:
             end = batch[-1]
-            last = type(end) in (Done, Failed)
+            last = type(end) in ENDINGS
             if last:
                 watch.final = True
                 if type(end) is Failed and not pulse.begun:
@@ -191,7 +191,7 @@ class EventStream:
                 pulse.start()
             if last:
                 return
-        raise AssertionError("the answer ended with neither Done nor Failed")
+        raise AssertionError("the answer ended without one of its endings")
 
     async def _say_last(self, fault: SidecarError, pulse: Pulse, scope: Scope, send: Send) -> None:
         """The one terminal event of a stream that did not end by itself; a status where nothing was sent yet."""

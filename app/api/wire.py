@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import orjson
@@ -12,6 +13,7 @@ from app.api.problems import problem_body
 from app.context.blocks import ContextWindow
 from app.llm.calls import ReasoningDelta, TextDelta, ToolCallDelta
 from app.llm.events import AttemptFailed, AttemptReport, ContextBuilt, Done, Event, Failed, RouteChosen
+from app.memory.progress import Progress
 from app.routing.route import Route
 
 Json: TypeAlias = dict[str, Any]
@@ -110,6 +112,24 @@ def report_data(report: AttemptReport) -> Json:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class IndexProgress:
+    """Event `progress` of a folder that is being indexed."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDone:
+    """Event `done` of the same: the folder's status as JSON."""
+
+    data: Json
+
+
+def progress_data(progress: Progress) -> Json:
+    return asdict(progress)
+
+
 EVENTS: dict[type, tuple[bytes, Callable[[Any], Json]]] = {
     RouteChosen: (b"route", lambda e: route_data(e.request_id, e.route)),
     ContextBuilt: (b"context", lambda e: context_data(e.window)),
@@ -119,8 +139,12 @@ EVENTS: dict[type, tuple[bytes, Callable[[Any], Json]]] = {
     ToolCallDelta: (b"tool_call", tool_call_data),
     Done: (b"done", done_data),
     Failed: (b"error", failed_data),
+    IndexProgress: (b"progress", lambda e: progress_data(e.progress)),
+    IndexDone: (b"done", lambda e: e.data),
 }
 """The name and the data of each event of the contract's table."""
+ENDINGS = frozenset({Done, Failed, IndexDone})
+"""Exactly one of these ends a stream."""
 
 
 class Answer:

@@ -103,12 +103,11 @@ class Sidecar:
         with self._translated():
             return _decoded(self._client.post(path, json=body, timeout=httpx.Timeout(None, connect=CONNECT_SECONDS)))
 
-    def delete(self, path: str) -> None:
-        """A DELETE that answers nothing."""
+    def delete(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """The decoded JSON of a DELETE; None where it answers nothing."""
         with self._translated():
-            response = self._client.delete(path)
-            if response.status_code != 204:
-                _decoded(response)
+            response = self._client.delete(path, params=params, timeout=httpx.Timeout(None, connect=CONNECT_SECONDS))
+            return None if response.status_code == 204 else _decoded(response)
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Generator[ServerEvent, None, None]:
         """The events of a POST as they come; closing the iterator closes the connection, which cancels the answer."""

@@ -13,7 +13,7 @@ from app.errors import SidecarError
 
 PROGRAM = "llm-sidecar"
 COMMANDS = (
-    *("serve", "chat", "explain", "search", "entities", "sessions", "models", "usage", "dashboard"),
+    *("serve", "chat", "explain", "index", "search", "entities", "sessions", "models", "usage", "dashboard"),
     *("config", "secrets", "token", "keys", "doctor", "openapi"),
 )
 """In the order the help lists them; `app.cli.<name>` has a `register(app)`."""

@@ -148,7 +148,8 @@ def _split(node: Node, start: int, end: int, owner: Scope, lines: Lines, depth: 
     """The rows `start` to `end`, which hold the node and what is attached to it, cut until nothing is too large."""
     name = name_of(node)
     symbol = (*owner, *name.split(".")) if name else owner
-    if lines.size(start, end) <= TARGET or end - start <= 1:
+    fits = lines.size(start, end) <= TARGET and node.parent is not None  # a file's one definition names its piece
+    if fits or end - start <= 1:
         return [Piece(start, end, owner, symbol)]
     children = _parts(node, start, end) if depth else []
     if not children:

@@ -45,7 +45,13 @@ class WorkspaceMemory:
     def searched_by(self) -> str:
         return "meaning and words" if self._embedder.available else "words"
 
-    async def put(self, workspace: str | None, chunks: Sequence[Chunk], delete_paths: Sequence[str] = ()) -> str:
+    async def put(
+        self,
+        workspace: str | None,
+        chunks: Sequence[Chunk],
+        delete_paths: Sequence[str] = (),
+        urgency: Urgency = Urgency.MESSAGE,
+    ) -> str:
         """Remove every chunk of `delete_paths` and store `chunks`, in one commit; returns the workspace's id.
 
         Raises `UnknownWorkspace`, `InvalidRequest`, `IndexUnavailable`.
@@ -53,7 +59,7 @@ class WorkspaceMemory:
         profile = self.profile(workspace)
         index_rows.check(chunks)
         await self.keep_private(profile)
-        await self.index.replace(profile.id, delete_paths, chunks, Urgency.MESSAGE)
+        await self.index.replace(profile.id, delete_paths, chunks, urgency)
         return profile.id
 
     async def search(self, workspace: str | None, query: str, k: int) -> list[Hit]:

@@ -38,6 +38,9 @@ from app.memory.embedder import Embedder
 from app.memory.extraction import EntityExtraction
 from app.memory.graph import EntityGraph
 from app.memory.index import WorkspaceIndex
+from app.memory.indexer import FolderIndexer
+from app.memory.jobs import IndexJobs
+from app.memory.manifest import Manifest
 from app.memory.model_files import default_folder
 from app.memory.recognising import SpacyRecogniser
 from app.memory.retrieval import Retrieval
@@ -123,6 +126,9 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     extraction = EntityExtraction(
         entities, router, SpacyRecogniser(), lambda workspace: memory.profile(workspace).id, secrets.redact
     )
+    manifest = Manifest(database)
+    indexing = IndexJobs(memory, manifest, FolderIndexer(memory, manifest, clock=clock.monotonic), clock.now)
+    stack.push_async_callback(indexing.aclose)
     sessions = Sessions(database, in_force, clock.now, embedder)
     stack.push_async_callback(sessions.aclose)
     summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
@@ -156,6 +162,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         memory=memory,
         entities=entities,
         extraction=extraction,
+        indexing=indexing,
         sessions=sessions,
         capture=SessionCapture(sessions, router, in_force, clock.now),
         summaries=summaries,

@@ -23,6 +23,7 @@ from app.llm.translate import Translator
 from app.memory.embedder import Embedder
 from app.memory.extraction import EntityExtraction
 from app.memory.graph import EntityGraph
+from app.memory.jobs import IndexJobs
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
 from app.services.feed import Feed
@@ -57,6 +58,7 @@ class Services:
     memory: WorkspaceMemory
     entities: EntityGraph
     extraction: EntityExtraction
+    indexing: IndexJobs
     sessions: Sessions
     capture: SessionCapture
     summaries: RollingSummaries

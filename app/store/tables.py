@@ -361,6 +361,32 @@ agent_documents = Table(
     Index("ix_agent_documents_updated_at", "agent", "workspace", "kind", "updated_at"),
 )
 """Each agent's own store."""
+index_folders = Table(
+    "index_folders",
+    metadata,
+    Column("id", Integer, primary_key=True, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("root", LargeBinary, nullable=False),  # an absolute path, as the file system's bytes
+    Column("prefix", LargeBinary, nullable=False),  # stands before a file's path in the index
+    Column("watch", Boolean(create_constraint=False), nullable=False),
+    Column("chunker", Integer, nullable=False),  # the version that cut the files
+    Column("created_at", Text, nullable=False),
+    Column("indexed_at", Text),  # when a run last came to its end
+    Index("ix_index_folders_root", "workspace", "root", unique=True),
+)
+"""Folders that a workspace's index was made from."""
+
+index_files = Table(
+    "index_files",
+    metadata,
+    Column("folder_id", Integer, ForeignKey("index_folders.id", ondelete="CASCADE"), primary_key=True, nullable=False),
+    Column("path", LargeBinary, primary_key=True, nullable=False),  # relative to the folder, bytes
+    Column("size", Integer, nullable=False),
+    Column("mtime_ns", Integer, nullable=False),  # 0: written too shortly before it was read to be trusted
+    Column("content_hash", Text, nullable=False),
+    Column("skipped", Text),  # why it is not in the index
+)
+"""The state each file was in when it was indexed."""
 
 
 def to_text(moment: datetime) -> str:

@@ -141,7 +141,7 @@ class ScriptedServices:
     def config(self) -> NoReturn:
         raise AssertionError("not scripted")
 
-    keys = catalog = reports = sessions = capture = memory = entities = extraction = agents = config
+    keys = catalog = reports = sessions = capture = memory = indexing = entities = extraction = agents = config
 
     async def gauges(self) -> list[Gauge]:
         return []
