@@ -85,6 +85,10 @@ class CronLine:
     """Read once; copied for every search, because it moves."""
     minutes: tuple[int, ...] = field(compare=False, repr=False)
     hours: tuple[int, ...] = field(compare=False, repr=False)
+    first: time = field(compare=False, repr=False)
+    """Of a day that matches."""
+    weekdays: tuple[bool, ...] | None = field(compare=False, repr=False)
+    """By a date's ordinal modulo 7 (0 is Sunday): whether the weekday alone rules it out; None: it never does."""
 
 
 Schedule = Interval | CronLine
@@ -164,7 +168,10 @@ def _cron_line(text: str, line: str) -> CronLine:
         raise BadSchedule(
             f"day-of-month: `{_shown(parts[-3])}` never comes in the months and weekdays that are given", "day-of-month"
         ) from None
-    return CronLine(text, _numbers(seconds), five, _numbers(five.minutes), _numbers(five.hours))
+    second, minute, hour = _numbers(seconds), _numbers(five.minutes), _numbers(five.hours)
+    plain = five.day_and and all(isinstance(item, int) for item in five.weekdays)
+    weekdays = tuple(day in five.weekdays or (day == 0 and 7 in five.weekdays) for day in range(7)) if plain else None
+    return CronLine(text, second, five, minute, hour, time(hour[0], minute[0], second[0]), weekdays)
 
 
 def _check_field(kind: Field, part: str) -> None:
@@ -192,40 +199,46 @@ def _numbers(items: object) -> tuple[int, ...]:
 def _quick(line: CronLine, after: datetime, zone: tzinfo) -> datetime | None:
     """The answer by counting on the wall clock; None where clocks change nearby, or it is far away.
 
-    Exact wherever neither `after` nor the answer stands in an hour that a change repeats or skips: the first time on
+    Exact wherever neither `after` nor the answer stands near an hour that a change repeats or skips: the first time on
     the wall later than `after` that matches is then the first moment that matches.
     """
-    local = after.astimezone(zone).replace(microsecond=0)
-    if not _is_plain(local, zone):
+    offset = _steady_offset(zone, after.toordinal())
+    if offset is None:
         return None
-    found = _next_on_wall(line, local.replace(tzinfo=None))
+    found = _next_on_wall(line, after.replace(microsecond=0, tzinfo=None) + offset)
     if found is None:
         return None
-    answer = found.replace(tzinfo=zone)
-    return answer.astimezone(UTC) if _is_plain(answer, zone) else None
+    offset = _steady_offset(zone, found.toordinal())
+    return None if offset is None else (found - offset).replace(tzinfo=UTC)
 
 
-def _is_plain(local: datetime, zone: tzinfo) -> bool:
-    """Whether this time stands on the wall exactly once: both readings of it are the same."""
-    return zone is UTC or local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset()
+@lru_cache(maxsize=65_536)
+def _steady_offset(zone: tzinfo, ordinal: int) -> timedelta | None:
+    """The zone's offset to UTC where it is the same from two days before this date to three days after it."""
+    day = datetime.combine(date.fromordinal(ordinal), time(), UTC)
+    around = {(day + timedelta(hours=hours)).astimezone(zone).utcoffset() for hours in range(-48, 73, 12)}
+    return around.pop() if len(around) == 1 else None
 
 
 def _next_on_wall(line: CronLine, local: datetime) -> datetime | None:
-    day = local.date()
-    if _matches(line, day) and (today := _time_after(line, local.time())) is not None:
-        return datetime.combine(day, today)
-    first = time(line.hours[0], line.minutes[0], line.seconds[0])
-    months = line.five.months
-    ordinal = day.toordinal()
-    for step in range(1, _FAST_DAYS):
-        day = date.fromordinal(ordinal + step)
-        if day.month in months and line.five.match_day(day):
-            return datetime.combine(day, first)
+    today = local.toordinal()
+    for day in _matching_days(line, today):
+        if day.toordinal() > today:
+            return datetime.combine(day, line.first)
+        if (moment := _time_after(line, local.time())) is not None:
+            return datetime.combine(day, moment)
     return None
 
 
-def _matches(line: CronLine, day: date) -> bool:
-    return day.month in line.five.months and line.five.match_day(day)
+def _matching_days(line: CronLine, start: int) -> Iterator[date]:
+    five, on_weekdays = line.five, line.weekdays
+    for ordinal in range(start, start + _FAST_DAYS):
+        # Counting weekdays costs next to nothing; most days of most lines need no more.
+        if on_weekdays is not None and not on_weekdays[ordinal % 7]:
+            continue
+        day = date.fromordinal(ordinal)
+        if day.month in five.months and five.match_day(day):
+            yield day
 
 
 def _time_after(line: CronLine, moment: time) -> time | None:
