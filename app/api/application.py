@@ -24,6 +24,8 @@ from app import __version__
 from app.api import (
     agent_schemas,
     agents,
+    anthropic,
+    anthropic_schemas,
     chat,
     config,
     dashboard,
@@ -112,6 +114,7 @@ def _application() -> FastAPI:
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(openai.router)
+    app.include_router(anthropic.router)
     app.include_router(health.open_router)
     app.include_router(dashboard.page_router)
     app.include_router(metrics.router)
@@ -133,6 +136,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         *openai_schemas.BODIES,
         *agent_schemas.BODIES,
         *index_schemas.BODIES,
+        *anthropic_schemas.BODIES,
     )
     _, bodies = models_json_schema([(body, "validation") for body in read], ref_template=template)
     components = document.setdefault("components", {})

@@ -27,8 +27,10 @@ from app.chat.service import ChatRequest
 from app.chat.sessions import Sessions
 from app.config.loader import Config
 from app.config.watcher import ConfigStatus
+from app.context.tokens import TokenCounter
 from app.llm.events import Event, Explanation
 from app.memory.extraction import EntityExtraction
+from app.memory.embedder import Embedder
 from app.memory.graph import EntityGraph
 from app.memory.jobs import IndexJobs
 from app.memory.workspace import WorkspaceMemory
@@ -97,6 +99,12 @@ class Services(Protocol):
 
     @property
     def extraction(self) -> EntityExtraction: ...
+
+    @property
+    def embedder(self) -> Embedder: ...
+
+    @property
+    def counter(self) -> TokenCounter: ...
 
     @property
     def keys(self) -> ClientKeys: ...

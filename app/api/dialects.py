@@ -16,7 +16,7 @@ from starlette.types import Scope
 from app.api.problems import problem_response, request_id_of
 from app.api.wire import JSON, dumps
 from app.config.redact import redact_patterns
-from app.errors import AnswerError, BudgetExceeded, ContextTooLarge, ShuttingDown, SidecarError, UnknownModel
+from app.errors import AnswerError, BudgetExceeded, Conflict, ContextTooLarge, ShuttingDown, SidecarError, UnknownModel
 
 OPENAI_PREFIX: Final = "/v1/"
 ANTHROPIC_PREFIX: Final = "/v1/messages"
@@ -101,7 +101,9 @@ def _retry_headers(error: SidecarError) -> dict[str, str]:
     found = {}
     if (after := error.extra.get("retry_after")) is not None:
         found["retry-after"] = str(after)
-    if isinstance(error, BudgetExceeded) or (isinstance(error, AnswerError) and not isinstance(error, ShuttingDown)):
+    if isinstance(error, BudgetExceeded | Conflict) or (
+        isinstance(error, AnswerError) and not isinstance(error, ShuttingDown)
+    ):
         found["x-should-retry"] = "false"
     return found
 

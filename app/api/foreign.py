@@ -25,6 +25,8 @@ AUTO: Final = "auto"
 """The model name that means: decide by rules."""
 WORKSPACE_HEADER: Final = "x-workspace"
 TASK_TYPE_HEADER: Final = "x-task-type"
+SESSION_HEADER: Final = "x-session-id"
+"""Of an editor's window, say: tells two of one client apart."""
 _TASK_TYPE: Final = re.compile(r"[a-z0-9_-]{1,64}")
 
 ModelName = Annotated[
@@ -79,6 +81,12 @@ def aim_of(request: Request, model: str, metadata: Mapping[str, Any], task_type:
     task = _first(request, TASK_TYPE_HEADER, metadata, "task_type", _TASK_TYPE.pattern)
     wish, rule = named(model, api_of(request).services.config.current)
     return Aim(caller.workspace_for(asked), task or caller.task_type or task_type, wish, rule)
+
+
+def lane_of(request: Request) -> str:
+    """What a client's inline completions supersede each other in."""
+    caller = caller_of(request)
+    return f"{caller.key_id or caller.name}/{request.headers.get(SESSION_HEADER, '')[:128]}"
 
 
 def named(model: str, config: Config) -> tuple[str | None, str | None]:

@@ -23,6 +23,7 @@ from app.api.foreign import (
 )
 from app.api.schemas import ImageUrl, JsonObject, NamedTool, ResponseFormat, Shown
 from app.chat.service import ChatRequest
+from app.context.gap import Gap
 from app.memory.embedder import DIMENSIONS
 
 
@@ -42,6 +43,8 @@ NoProbabilities = Annotated[bool | None, _only(False, "must be false: no probabi
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Stops = StopText | Annotated[list[StopText], Field(max_length=8)]
 
+DEFAULT_TOKENS = 256
+"""Of a completion that names no limit: a model that completes text seldom ends by itself. (OpenAI's is 16.)"""
 PASSED_ON = (
     *("top_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias"),
     *("reasoning_effort", "parallel_tool_calls"),
@@ -231,9 +234,22 @@ class CompletionBody(OneAnswer):
     best_of: One = None
     logprobs: Annotated[int | None, _only(0, "must be 0: no probabilities are given")] = None
 
-    @property
-    def text(self) -> str:
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+    def to_request(self, request_id: str, aim: Aim) -> ChatRequest:
+        gap = Gap(self.prompt if isinstance(self.prompt, str) else self.prompt[0], self.suffix)
+        return ChatRequest(
+            request_id=request_id,
+            messages=({"role": "user", "content": gap.prefix + (gap.suffix or "")},),
+            workspace=aim.workspace,
+            task_type=aim.task_type,
+            model=aim.model,
+            rule=aim.rule,
+            max_output_tokens=self.max_tokens or DEFAULT_TOKENS,
+            temperature=self.temperature,
+            stop=self.stops,
+            sampling=self.sampling(),
+            metadata=self.metadata or {},
+            gap=gap,
+        )
 
 
 class EmbeddingBody(Foreign):

@@ -195,3 +195,64 @@ class ChatCompletion(Drained):
             "choices": [choice],
             "usage": usage_data(end),
         }
+
+
+class TextChunks:
+    """Encoder of a (text) completion's stream."""
+
+    __slots__ = ("_created", "_head", "_id", "_model", "_tail", "_usage")
+
+    def __init__(self, request_id: str, created: int, *, include_usage: bool) -> None:
+        self._id = f"cmpl-{request_id}"
+        self._created = created
+        self._model = ""
+        self._usage = include_usage
+        self._head = b""
+        self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+
+    def encode(self, batch: list[Event]) -> bytes:
+        parts: list[bytes] = []
+        if texts := [event.text for event in batch if type(event) is TextDelta]:
+            parts.append(self._chunk("".join(texts)))
+        for event in batch:
+            if isinstance(event, ContextBuilt):
+                self._model = event.window.model
+            elif isinstance(event, Done):
+                parts.append(self._chunk("", FINISH.get(event.finish_reason, "stop")))
+                if self._usage:
+                    end = {**self._constant(), "choices": [], "usage": usage_data(event)}
+                    parts.append(b"data: " + dumps(end) + b"\n\n")
+                parts.append(DONE)
+            elif isinstance(event, Failed):
+                parts.append(b"data: " + dumps(openai_error(event.error)) + b"\n\n")
+        return b"".join(parts)
+
+    def _constant(self) -> Json:
+        return {"id": self._id, "object": "text_completion", "created": self._created, "model": self._model}
+
+    def _chunk(self, text: str, finish: str | None = None) -> bytes:
+        if not self._head:
+            self._head = b"data: " + dumps(self._constant())[:-1] + b',"choices":[{"index":0,"text":'
+        end = b"null" if finish is None else dumps(finish)
+        return self._head + dumps(text) + b',"logprobs":null,"finish_reason":' + end + b"}]" + self._tail
+
+
+class TextCompletion(Drained):
+    """Collector of a (text) completion."""
+
+    def __init__(self, request_id: str, created: int) -> None:
+        super().__init__()
+        self._id = f"cmpl-{request_id}"
+        self._created = created
+
+    def body(self) -> Json:
+        end = self.end
+        choice = {"index": 0, "text": self.text, "logprobs": None, "finish_reason": finish_reason(end, False)}
+        return {
+            "id": self._id,
+            "object": "text_completion",
+            "created": self._created,
+            "model": self.model,
+            "choices": [choice],
+            "usage": usage_data(end),
+        }

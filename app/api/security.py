@@ -367,7 +367,7 @@ async def _answer_preflight(send: Send) -> None:
         (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
         (
             b"access-control-allow-headers",
-            b"Authorization, Content-Type, X-Api-Key, X-Request-Id, X-Workspace, X-Task-Type",
+            b"Authorization, Content-Type, X-Api-Key, X-Request-Id, X-Workspace, X-Task-Type, X-Session-Id",
         ),
         (b"access-control-max-age", b"600"),
         (b"content-length", b"0"),

@@ -5,6 +5,7 @@ sse-starlette's ways of ending (ARCHITECTURE.md there) are kept, at a fraction o
     generator ends              last batch + end of the response
     client goes away            Watch.interrupt(LEFT)      generator closed, nothing more is written
     sidecar shuts down          Watch.interrupt(SHUTDOWN)  generator closed, then one `error` event
+    something newer was asked   Watch.interrupt(SUPERSEDED)  the same
     reader stalls               Watch.interrupt(STALLED)   generator closed, connection aborted
 
 How events are written is the `Encoder`'s: ours here, other people's in `app.api.openai_wire` and
@@ -29,7 +30,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.problems import Unexpected, request_id_of
-from app.api.streams import Ended, OpenStreams, Watch, shutting_down
+from app.api.streams import Ended, OpenStreams, Watch, fault_of
 from app.api.wire import ENDINGS, EVENTS, JSON, Answer, Json, dumps
 from app.errors import SidecarError
 from app.llm.calls import TextDelta
@@ -114,20 +115,25 @@ class WholeAnswer:
     """An ASGI response that drains the batches into one JSON object (`stream: false`)."""
 
     def __init__(
-        self, batches: AsyncGenerator[list[Event], None], streams: OpenStreams, answer: Collector | None = None
+        self,
+        batches: AsyncGenerator[list[Event], None],
+        streams: OpenStreams,
+        answer: Collector | None = None,
+        lane: str | None = None,
     ) -> None:
         self._batches = batches
         self._streams = streams
+        self._lane = lane
         self._answer = answer or Answer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answer
-        watch = Watch(self._streams, receive)
+        watch = Watch(self._streams, receive, self._lane)
         async with aclosing(self._batches), watch:
             async for batch in self._batches:
                 answer.take(batch)
-        if watch.ended is Ended.SHUTDOWN:
-            raise shutting_down()
+        if (fault := fault_of(watch.ended)) is not None:
+            raise fault
         if watch.ended is None:
             response = Response(dumps(answer.body()), headers={"cache-control": "no-store"}, media_type=JSON)
             await response(scope, receive, send)
@@ -146,15 +152,17 @@ class EventStream:
         streams: OpenStreams,
         patience: Patience,
         encoder: Encoder | None = None,
+        lane: str | None = None,
     ) -> None:
         self._batches = batches
         self._streams = streams
         self._patience = patience
         self._encoder = encoder or NumberedEvents()
+        self._lane = lane
         self._delivered = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        watch = Watch(self._streams, receive)
+        watch = Watch(self._streams, receive, self._lane)
         pulse = Pulse(self._patience, watch, send)
         fault: SidecarError | None = None
         try:
@@ -167,8 +175,7 @@ class EventStream:
             fault = Unexpected()
         finally:
             pulse.stop()
-        if watch.ended is Ended.SHUTDOWN:
-            fault = shutting_down()
+        fault = fault_of(watch.ended) or fault
         if fault is not None:
             await self._say_last(fault, pulse, scope, send)
         elif watch.ended is Ended.STALLED:

@@ -2,7 +2,8 @@
 
                    client left ─┐
 shutting_down ── OpenStreams ───┼──> Watch.interrupt ──> the request's task is cancelled ──> upstream closes
-             reader stalled ────┘
+             reader stalled ────┤
+something newer in its lane ────┘
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 
 from starlette.types import Receive
 
-from app.errors import ShuttingDown, TooManyStreams
+from app.errors import Conflict, ShuttingDown, SidecarError, TooManyStreams
 
 
 class Ended(Enum):
@@ -23,6 +24,7 @@ class Ended(Enum):
     LEFT = "the client went away"
     SHUTDOWN = "the sidecar is shutting down"
     STALLED = "the client stopped reading"
+    SUPERSEDED = "the client has asked for something newer"
 
 
 class OpenStreams:
@@ -32,6 +34,7 @@ class OpenStreams:
         self._limit = limit
         self._what = what
         self._open: set[Watch] = set()
+        self._latest: dict[str, Watch] = {}
         self._closing = False
 
     def __len__(self) -> int:
@@ -41,15 +44,21 @@ class OpenStreams:
         """Raises `TooManyStreams`, or `ShuttingDown` once `shut_down` was called."""
         if self._closing:
             raise shutting_down()
+        if watch.lane is not None and (older := self._latest.get(watch.lane)) is not None:
+            older.interrupt(Ended.SUPERSEDED)
         if len(self._open) >= self._limit:
             most = "SIDECAR_MAX_STREAMS allows" if self._what == "answers" else "there may be"
             raise TooManyStreams(
                 f"{self._limit} {self._what} are open, which is the most {most}; close one or wait.", retry_after=1
             )
         self._open.add(watch)
+        if watch.lane is not None:
+            self._latest[watch.lane] = watch
 
     def discard(self, watch: Watch) -> None:
         self._open.discard(watch)
+        if watch.lane is not None and self._latest.get(watch.lane) is watch:
+            del self._latest[watch.lane]
 
     def shut_down(self) -> None:
         """End all that are open, and admit no more."""
@@ -62,6 +71,15 @@ def shutting_down() -> ShuttingDown:
     return ShuttingDown("The sidecar is shutting down; ask again when it is back.")
 
 
+def fault_of(ended: Ended | None) -> SidecarError | None:
+    """What a client that is still there is told; None: nothing, or it is not there."""
+    if ended is Ended.SHUTDOWN:
+        return shutting_down()
+    if ended is Ended.SUPERSEDED:
+        return Conflict("A newer inline completion of the same client has taken this one's place.", code="superseded")
+    return None
+
+
 class Watch:
     """Around the work of one request: cancels it when its client has gone, also before anything was sent.
 
@@ -70,18 +88,20 @@ class Watch:
     if watch.ended is ...:       # and why it was
 
     The request's own task does the work; the only other task listens for the disconnect. `final` is set by the work
-    once its last bytes are on their way: from then on only a reader that stalls can end it.
+    once its last bytes are on their way: from then on only a reader that stalls can end it. `lane`: of all requests in
+    one lane only the newest goes on.
     """
 
-    __slots__ = ("_listener", "_receive", "_streams", "_task", "ended", "final")
+    __slots__ = ("_listener", "_receive", "_streams", "_task", "ended", "final", "lane")
 
-    def __init__(self, streams: OpenStreams, receive: Receive) -> None:
+    def __init__(self, streams: OpenStreams, receive: Receive, lane: str | None = None) -> None:
         self._streams = streams
         self._receive = receive
         self._task: asyncio.Task[object] | None = None
         self._listener: asyncio.Task[None] | None = None
         self.ended: Ended | None = None
         self.final = False
+        self.lane = lane
 
     def interrupt(self, why: Ended) -> None:
         """Cancel the work, once; nothing where it is over."""

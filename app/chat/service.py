@@ -20,6 +20,7 @@ from app.chat.summaries import RollingSummaries
 from app.chat.turns import Turn, Turns
 from app.config.loader import Config
 from app.context.blocks import CodeChunk, EntityNote, Material, OpenFile
+from app.context.gap import Gap
 from app.context.summary import message_text
 from app.errors import Conflict, SidecarError
 from app.llm.calls import ModelRequest
@@ -62,6 +63,8 @@ class ChatRequest:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Further parameters in OpenAI's words: `top_p`, `seed` and the like."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    gap: Gap | None = None
+    """An inline completion: `messages` hold the same text, and nothing else is sent along."""
 
 
 class ChatService:
@@ -273,6 +276,7 @@ class ChatService:
             tools=request.tools,
             tool_choice=request.tool_choice,
             sampling=request.sampling,
+            gap=request.gap,
             metadata=request.metadata,
             session_id=request.session_id,
         )

@@ -114,6 +114,10 @@ class ContextBuilder:
         self._counter = counter
         self._similarity_line = similarity_line
 
+    @property
+    def counter(self) -> TokenCounter:
+        return self._counter
+
     async def prepare(self, material: Material, similarity_line: float | None = None) -> Prepared:
         """Make blocks of all that is offered; independent of any model. `similarity_line` None: the builder's own."""
         characters = _characters(material)

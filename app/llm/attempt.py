@@ -95,6 +95,7 @@ class Attempt:
         self._plan = plan
         self.model = fitted.model
         self.window = fitted.window
+        self._gap = fitted.gap
         self.number = number
         self.id = uuid.uuid4().hex
         self.meter = Meter(desk.clock.monotonic())
@@ -192,6 +193,7 @@ class Attempt:
             tools=request.tools,
             tool_choice=request.tool_choice,
             sampling=request.sampling,
+            gap=self._gap,
             params={**self.model.params, **route.params},
             request_id=request.request_id,
             task_type=request.task_type,

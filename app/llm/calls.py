@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from app.context.blocks import Material
+from app.context.gap import Gap
 from app.routing.catalog import ModelSpec
 
 Message: TypeAlias = Mapping[str, Any]
@@ -31,6 +32,8 @@ class ModelCall:
     """Further parameters of the request in OpenAI's words (`top_p`, `seed`, …); dropped where a provider has none."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Provider parameters of the model's and the rule's configuration; the rule's win."""
+    gap: Gap | None = None
+    """An inline completion: what to fill. `messages` then ask for the same in words."""
     request_id: str = ""
     task_type: str = "chat"
     """What the built-in model goes by when it decides between answering and summarising."""
@@ -105,6 +108,8 @@ class ModelRequest:
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    gap: Gap | None = None
+    """An inline completion; `material` then holds the same text, for the facts rules go by."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     agent: str | None = None
     session_id: str | None = None

@@ -14,15 +14,18 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
 from app.config.secrets import Secrets, key_env_name
-from app.errors import EgressBlocked
+from app.errors import EgressBlocked, Unsupported
 from app.llm import extractive
 from app.llm.calls import Chunk, ModelCall, ReasoningDelta, TextDelta, ToolCallDelta
 from app.llm.egress import EgressPolicy, applying
 from app.llm.embedded import EmbeddedModels
+from app.llm.filling import Filler
 from app.llm.residence import Residence
+from app.llm.shapes import WireRequest
 from app.llm.translate import Translator
-from app.llm.transport import Transport
+from app.llm.transport import Response, Transport
 from app.llm.watchdog import Limits, Watchdog
+from app.llm.wires import StreamParser
 from app.routing.spec import ModelSpec
 
 CONTENT = (TextDelta, ReasoningDelta, ToolCallDelta)
@@ -51,6 +54,7 @@ class LLMClient:
         self._secrets = secrets
         self._count = count
         self._residence = Residence(transport)
+        self._filler = Filler(secrets.redact)
 
     def stream(self, call: ModelCall, limits: Limits) -> AsyncGenerator[list[Chunk], None]:
         """Batches of chunks, one per network read; ends only after the provider's own end mark.
@@ -61,6 +65,8 @@ class LLMClient:
         if call.local_only and not call.model.location.is_local:
             raise EgressBlocked(f"{call.model.id} is a cloud model and this request may not leave the machine")
         if call.model.provider == "builtin":
+            if call.gap is not None:
+                raise Unsupported(f"{call.model.id} answers questions and completes no text")
             return extractive.stream(call, self._count)
         return self._remote(call, limits)
 
@@ -71,15 +77,7 @@ class LLMClient:
                 call, key = await watchdog.wait(self._address(call))
                 if call.local_only and call.model.provider != "embedded":
                     await watchdog.wait(self._residence.require_local(call.model, key))
-                with applying(_NOBODY):
-                    request = self._translator.request(call, key)
-                    parser = self._translator.parser(call)
-                local = call.local_only or call.model.location.is_local
-                posted = self._transport.post(request.url, request.headers, request.body, local=local)
-                response = await watchdog.wait(stack.enter_async_context(posted))
-                if response.status != 200:
-                    body = await watchdog.wait(response.read())
-                    raise self._translator.error(call, response.status, response.headers, body)
+                response, parser = await self._ask(call, key, watchdog, stack)
                 reads = await stack.enter_async_context(aclosing(response.chunks()))
                 while (data := await watchdog.wait(anext(reads, None))) is not None:
                     if batch := parser.feed(data):
@@ -91,6 +89,27 @@ class LLMClient:
                     yield rest
         finally:
             watchdog.close()
+
+    async def _ask(
+        self, call: ModelCall, key: str | None, watchdog: Watchdog, stack: AsyncExitStack
+    ) -> tuple[Response, StreamParser]:
+        """An answer that has begun. Asked again at once where a server does not know that way of filling a gap."""
+        local = call.local_only or call.model.location.is_local
+        while True:
+            request, parser = self._translated(call, key)
+            posted = self._transport.post(request.url, request.headers, request.body, local=local)
+            response = await watchdog.wait(stack.enter_async_context(posted))
+            if response.status == 200:
+                return response, parser
+            body = await watchdog.wait(response.read())
+            if not self._filler.refused(call, response.status, body):
+                raise self._translator.error(call, response.status, response.headers, body)
+
+    def _translated(self, call: ModelCall, key: str | None) -> tuple[WireRequest, StreamParser]:
+        if (filling := self._filler.request(call, key)) is not None:
+            return filling
+        with applying(_NOBODY):
+            return self._translator.request(call, key), self._translator.parser(call)
 
     async def _address(self, call: ModelCall) -> tuple[ModelCall, str | None]:
         """The call with the address to ask and the key to show. Waits for litellm's import and an embedded server."""

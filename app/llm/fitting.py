@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from app.context.blocks import BlockOutcome, ContextWindow, Kind, Outcome, Priority
-from app.context.builder import ContextBuilder, Prepared
+from app.context.builder import ContextBuilder, Prepared, output_reserve
+from app.context.gap import Gap
 from app.context.summary import IN_THE_SUMMARY, SUMMARY_TOKENS, SummaryPlan, older_blocks, plan_summary
 from app.context.upgrade import UpgradeOption, choose_upgrade, needs_upgrade
 from app.errors import ContextTooLarge
@@ -31,6 +32,8 @@ class Fitted:
     prepared: Prepared
     lost: SummaryPlan | None = None
     """Older messages that were left out and are worth a summary."""
+    gap: Gap | None = None
+    """Of an inline completion: what of it fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Fitter:
         A request for a summary is only truncated. Raises `ContextTooLarge` where not even what may never be trimmed
         fits, neither here nor in any upgrade.
         """
+        if plan.request.gap is not None:
+            return await self._around(plan, model, plan.request.gap)
         problem: ContextTooLarge | None = None
         window: ContextWindow | None = None
         try:
@@ -70,6 +75,8 @@ class Fitter:
     async def smaller(self, plan: Plan, fitted: Fitted, shrink: float) -> Fitted:
         """The same material in `shrink` of the room, after the provider called the prompt too long: no upgrade and no
         summary, which would be another model's help. Raises `ContextTooLarge`."""
+        if fitted.gap is not None:
+            return await self._around(plan, fitted.model, fitted.gap, shrink)
         window = await self._window(plan, fitted.prepared, fitted.model, shrink)
         old = fitted.window
         return replace(fitted, window=replace(window, upgraded_from=old.upgraded_from, notes=old.notes), lost=None)
@@ -80,6 +87,32 @@ class Fitter:
         old = fitted.window
         window = replace(window, upgraded_from=old.upgraded_from, notes=old.notes)
         return await self._with_loss(plan, Fitted(fitted.model, window, prepared))
+
+    async def _around(self, plan: Plan, model: ModelSpec, gap: Gap, shrink: float = 1.0) -> Fitted:
+        """A gap's nearest text: an inline completion is worth no upgrade and no summary, only what fits at once."""
+        window = model.context_window.value
+        reserved = output_reserve(window, model.max_output_tokens.value, plan.wanted_output)
+        factor = self.calibrator.factor(model.id)
+        room = int((window - reserved) * shrink / factor)
+        offered = gap.characters
+        while (tokens := await self._asked(gap, model)) > room and gap.characters:
+            gap = gap.nearest(int(gap.characters * min(room / tokens, 0.95)))
+        if tokens > room:
+            raise ContextTooLarge(f"{model.id}: a window of {window} tokens leaves no room for a completion")
+        cut = gap.characters < offered
+        reason = "the text nearest to the cursor" if cut else "the text around the cursor"
+        block = BlockOutcome(
+            "gap", "gap", Priority.TRIM_LAST, int(tokens * factor), Outcome.SHORTENED if cut else Outcome.KEPT, reason
+        )
+        built = ContextWindow(model.id, window, int(tokens * factor), reserved, gap.messages(), (block,))
+        return Fitted(model, built, plan.prepared, gap=gap)
+
+    async def _asked(self, gap: Gap, model: ModelSpec) -> int:
+        counter = self.builder.counter
+        messages = gap.messages()
+        return await counter.run(
+            lambda: counter.messages_tokens(messages, model.tokenizer), gap.characters, model.tokenizer
+        )
 
     async def _window(self, plan: Plan, prepared: Prepared, model: ModelSpec, shrink: float = 1.0) -> ContextWindow:
         window = await self.builder.fit(

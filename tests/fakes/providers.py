@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.fakes import wires
+from tests.fakes import text_wires, wires
 from tests.fakes.steps import (
     BadKey,
     ContextOverflow,
@@ -163,9 +163,11 @@ class FakeProvider:
                 web.get("/v1/models", self._openai_models),
                 web.get("/v1beta/models", self._gemini_models),
                 web.post("/api/chat", self._ollama),
+                web.post("/api/generate", self._ollama_text),
                 web.post("/v1/messages", self._anthropic),
                 web.post("/{version:v1(?:beta|alpha)?}/models/{call}", self._gemini),
                 web.post("/{prefix:.*}chat/completions", self._openai),
+                web.post("/{prefix:.*}completions", self._openai_text),
             ]
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
@@ -221,6 +223,12 @@ class FakeProvider:
 
     async def _openai(self, request: web.Request) -> web.StreamResponse:
         return await self._chat(request, wires.OPENAI, "authorization")
+
+    async def _ollama_text(self, request: web.Request) -> web.StreamResponse:
+        return await self._chat(request, text_wires.GENERATE, "authorization")
+
+    async def _openai_text(self, request: web.Request) -> web.StreamResponse:
+        return await self._chat(request, text_wires.COMPLETIONS, "authorization")
 
     async def _anthropic(self, request: web.Request) -> web.StreamResponse:
         return await self._chat(request, wires.ANTHROPIC, "x-api-key")

@@ -141,6 +141,7 @@ class ScriptedServices:
     def config(self) -> NoReturn:
         raise AssertionError("not scripted")
 
+    embedder = counter = config
     keys = catalog = reports = sessions = capture = memory = indexing = entities = extraction = agents = config
 
     async def gauges(self) -> list[Gauge]:
