@@ -29,8 +29,8 @@ from app.config.loader import Config
 from app.config.watcher import ConfigStatus
 from app.context.tokens import TokenCounter
 from app.llm.events import Event, Explanation
-from app.memory.extraction import EntityExtraction
 from app.memory.embedder import Embedder
+from app.memory.extraction import EntityExtraction
 from app.memory.graph import EntityGraph
 from app.memory.jobs import IndexJobs
 from app.memory.workspace import WorkspaceMemory
