@@ -35,8 +35,8 @@ from app.memory.graph import EntityGraph
 from app.memory.jobs import IndexJobs
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
-from app.services.feed import Feed
 from app.services.gauges import Gauge
+from app.services.happenings import Happenings
 from app.settings import Settings
 from app.store.keys import ClientKeys
 from app.usage.metrics import UsageMetrics
@@ -122,7 +122,7 @@ class Services(Protocol):
     def reports(self) -> Reports: ...
 
     @property
-    def feed(self) -> Feed: ...
+    def happenings(self) -> Happenings: ...
 
     @property
     def clock(self) -> Now: ...

@@ -38,9 +38,9 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
         await asyncio.gather(*tasks, return_exceptions=True)
 
     stack.push_async_callback(end)
-    services.ledger.observe(services.feed.settled)
+    services.ledger.observe(services.happenings.settled)
     services.ledger.observe(services.metrics.observe)
-    services.config.subscribe(lambda config: services.feed.publish("config", {"fingerprint": config.fingerprint}))
+    services.config.subscribe(lambda config: services.happenings.publish("config", {"fingerprint": config.fingerprint}))
     start(_warm_up(services, freeze))
     start(services.config.watch(stop))
     await start_agents(services.agents, services.config, services.clock, stack)

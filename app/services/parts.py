@@ -26,8 +26,8 @@ from app.memory.graph import EntityGraph
 from app.memory.jobs import IndexJobs
 from app.memory.workspace import WorkspaceMemory
 from app.routing.catalog import ModelCatalog
-from app.services.feed import Feed
 from app.services.gauges import Gauge, gauges
+from app.services.happenings import Happenings
 from app.services.health import health
 from app.services.policies import PolicyHolder
 from app.settings import Settings
@@ -67,7 +67,7 @@ class Services:
     agents: AgentService
     token: str
     started_at: datetime
-    feed: Feed = field(default_factory=Feed)
+    happenings: Happenings = field(default_factory=Happenings)
     metrics: UsageMetrics = field(default_factory=UsageMetrics)
     instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)

@@ -28,8 +28,8 @@ from app.main import server_config
 from app.routing.locality import Location
 from app.routing.route import Candidate, Origin, Route
 from app.routing.spec import Endpoint, ModelSpec, Source, Sourced
-from app.services.feed import Feed
 from app.services.gauges import Gauge
+from app.services.happenings import Happenings
 from app.settings import Settings
 from app.usage.metrics import UsageMetrics
 
@@ -134,7 +134,7 @@ class ScriptedServices:
     clock: Clock = SYSTEM_CLOCK
     started_at: datetime = datetime(2026, 11, 24, tzinfo=UTC)
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
-    feed: Feed = field(default_factory=Feed)
+    happenings: Happenings = field(default_factory=Happenings)
     metrics: UsageMetrics = field(default_factory=UsageMetrics)
 
     @property

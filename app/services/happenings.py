@@ -1,4 +1,4 @@
-"""Feed: what happens in the sidecar, told to whoever watches at the moment. Nothing is kept for later.
+"""What happens in the sidecar, told to whoever watches at the moment. Nothing is kept for later.
 
 ledger.observe ──┐
 config.subscribe ┼──> publish ──> each Watcher's bounded queue ──> GET /api/v1/events
@@ -18,7 +18,7 @@ from app.usage.pricing import to_usd
 from app.usage.records import AttemptEnd, AttemptStart
 
 CAPACITY: Final = 256
-"""Happenings that wait for one watcher. One who falls behind further is told to read everything anew."""
+"""What that wait for one watcher. One who falls behind further is told to read everything anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Watcher:
             yield batch
 
 
-class Feed:
+class Happenings:
     """Used on one event loop; publishing waits for nobody and raises nothing."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
