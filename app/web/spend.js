@@ -37,7 +37,7 @@ function change(all, before) {
 
 function uncertainty(all) {
   const parts = [];
-  if (all.cost_estimated) parts.push(`${dollars(all.estimated_cost_micro_usd / 1e6)} of it estimated`);
+  if (all.estimated_cost_micro_usd) parts.push(`${dollars(all.estimated_cost_micro_usd / 1e6)} of it estimated`);
   if (all.cost_unknown) parts.push(`${plural(all.cost_unknown, "attempt")} of unknown price not in it`);
   return parts.join("; ");
 }
@@ -58,7 +58,8 @@ export async function overTime(report, { metric, dimension, range }) {
     const at = `${group.key[range.unit]}\n${name}`;
     sums.set(at, (sums.get(at) || 0) + measure.value(group));
   }
-  const shown = [...names, ...(names.length < distinct(report.groups, dimension) ? ["other"] : [])];
+  const others = [...sums].some(([at, sum]) => at.endsWith("\nother") && sum > 0);
+  const shown = others ? [...names, "other"] : names;
   const value = (time, name) => sums.get(`${time}\n${name}`) || 0;
   const label = (time) => (range.unit === "day" ? dayName(time) : time.slice(11, 16));
   await chart(target, {
@@ -75,12 +76,11 @@ export async function overTime(report, { metric, dimension, range }) {
   });
 }
 
-const distinct = (groups, dimension) => new Set(groups.map((group) => group.key[dimension])).size;
-
 function largest(groups, dimension, measure) {
   const sums = new Map();
   for (const group of groups) sums.set(group.key[dimension], (sums.get(group.key[dimension]) || 0) + measure.value(group));
-  return [...sums].sort((a, b) => b[1] - a[1]).slice(0, SERIES - 1).map(([name]) => name);
+  const some = [...sums].filter(([, sum]) => sum > 0);
+  return (some.length ? some : [...sums]).sort((a, b) => b[1] - a[1]).slice(0, SERIES - 1).map(([name]) => name);
 }
 
 const hours = (report) => [...new Set(report.groups.map((group) => group.key.hour))];
