@@ -140,6 +140,9 @@ class ChatService:
             if self._private_workspace(conversation):
                 await self._sessions.keep_private(conversation)
             model_request = await self._continued(request, conversation)
+            if model_request.session_private:
+                # What private material brought into the answer is in the session from now on.
+                await self._sessions.keep_private(conversation)
             async with aclosing(self._router.stream(model_request)) as batches:
                 async for batch in batches:
                     heard.take(batch)
@@ -212,7 +215,9 @@ class ChatService:
         return await self._sessions.scores(conversation, _query(request))
 
     async def _retrieved(self, request: ChatRequest, workspace: str) -> Retrieved:
-        return await self._retrieval.retrieve(workspace, _query(request)) if request.retrieve else Retrieved()
+        if not request.retrieve:
+            return Retrieved()
+        return await self._retrieval.retrieve(workspace, _query(request), request.session_id)
 
     def _remember(
         self, request: ChatRequest, session_id: str, heard: Heard, asked_at: datetime, turn: Turn

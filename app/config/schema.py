@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
 )
@@ -220,6 +221,12 @@ class RetrievalSettings(Entry):
         300, le=60_000, description="Milliseconds an answer waits for the index; what is late is left out and said."
     )
     chunks: PositiveInt = Field(12, le=100, description="Most pieces of files to offer.")
+    entities: NonNegativeInt = Field(
+        8, le=50, description="Most entities to offer, and as many neighbours of theirs; 0: none."
+    )
+    history: NonNegativeInt = Field(
+        4, le=50, description="Most exchanges of the workspace's other sessions to offer; 0: none."
+    )
     similarity_line: float = Field(
         0.35, ge=-1, le=1, description="Cosine from which a piece found counts as similar, and stays longer."
     )

@@ -31,6 +31,8 @@ TOP_CHUNKS = 3
 DIRECT_HOPS = 1
 CHUNK_LINES_KEPT = 18
 ENTITY_CHARACTERS = 600
+SESSION_PREFIX = "session:"
+"""A chunk with such a path is what was said in another session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ def _chunk_block(merged: Merged, position: int, is_top: bool) -> ContextBlock:
 
 
 def _chunk_text(chunk: CodeChunk) -> str:
+    if chunk.path and chunk.path.startswith(SESSION_PREFIX):
+        return fenced(f"From an earlier conversation ({one_line(chunk.path)}):", chunk.text)
     label = f"Code from {one_line(chunk.path)}" if chunk.path else "Code"
     if chunk.start_line is not None:
         label += f", lines {chunk.start_line}–{chunk.end_line}"

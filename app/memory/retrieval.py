@@ -1,7 +1,7 @@
 """A query -> what the workspace knows about it, as material for the context, within a time limit.
 
-Chunks and entities are searched side by side. What is late or broken is left out and said in `warnings`: an answer
-never fails, and never waits long, because of the index.
+Chunks, entities and what other sessions said are searched side by side. What is late or broken is left out and said in
+`warnings`: an answer never fails, and never waits long, because of the index.
 
 Our own similarities are cosines of a small model: true paraphrases reach 0.56, so the context's line of 0.80 would call
 nearly every hit weak. Hits therefore keep the order of the search (meaning *and* words) and are placed around that line
@@ -14,16 +14,23 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from app.config.schema import RetrievalSettings
 from app.context.blocks import CodeChunk, EntityNote
 from app.context.builder import SIMILARITY_LINE
+from app.context.gather import SESSION_PREFIX
 from app.errors import SidecarError
+from app.memory.exchanges import Exchange
+from app.memory.graph import EntityGraph
 from app.memory.hits import Hit
+from app.memory.notes import EntitiesFound, notes_about
 from app.memory.workspace import WorkspaceMemory
 
 MAX_CHARACTERS = 700
 """Of a chunk, as `app.memory.chunker` cuts them."""
+ENTITY_CHARACTERS = 200
+"""Of an entity's line, about."""
 
 log = logging.getLogger(__name__)
 
@@ -43,42 +50,67 @@ class Retrieved:
     private: bool = False
 
 
-class Retrieval:
-    """`settings` returns what the configuration says at the moment."""
+class PastExchanges(Protocol):
+    """What was said in other sessions than `beside`: `app.chat.past.PastSessions`."""
 
-    def __init__(self, memory: WorkspaceMemory, settings: Callable[[], RetrievalSettings]) -> None:
+    async def search(self, workspace: str, query: str, limit: int, beside: str | None = None) -> Sequence[Exchange]: ...
+
+
+class Retrieval:
+    """`settings` returns what the configuration says at the moment. Without `graph` and `past` there are no entities
+    and no other sessions."""
+
+    def __init__(
+        self,
+        memory: WorkspaceMemory,
+        settings: Callable[[], RetrievalSettings],
+        graph: EntityGraph | None = None,
+        past: PastExchanges | None = None,
+    ) -> None:
         self._memory = memory
         self._settings = settings
+        self._graph = graph
+        self._past = past
         self._loaded = False
 
     @property
     def most_characters(self) -> int:
         """About as much text as one retrieval brings, to decide beforehand whether all will fit."""
-        return self._settings().chunks * MAX_CHARACTERS
+        settings = self._settings()
+        pieces: int = settings.chunks + settings.history
+        return pieces * MAX_CHARACTERS + 2 * settings.entities * ENTITY_CHARACTERS
 
-    async def retrieve(self, workspace: str, query: str) -> Retrieved:
-        """What bears on the query. Raises `UnknownWorkspace` and nothing else."""
+    async def retrieve(self, workspace: str, query: str, session_id: str | None = None) -> Retrieved:
+        """What bears on the query; `session_id` is the session it is asked in, whose own history is not searched here.
+
+        Raises `UnknownWorkspace` and nothing else.
+        """
         name = self._memory.profile(workspace).id
         if not query.strip():
             return Retrieved()
         settings = self._settings()
         limit = settings.max_wait_ms / 1000
-        searches: dict[str, Awaitable[Sequence[Hit]]] = {
-            "code": self._memory.search(name, query, settings.chunks),
-        }
+        searches: dict[str, Awaitable[Any]] = {"code": self._memory.search(name, query, settings.chunks)}
+        if self._graph is not None and settings.entities:
+            searches["entities"] = notes_about(self._graph, name, query, settings.entities)
+        if self._past is not None and settings.history:
+            searches["history"] = self._past.search(name, query, settings.history, session_id)
         found, warnings = await gathered(searches, limit if self._loaded else max(limit, FIRST_SECONDS))
-        hits = found.get("code", ())
+        hits: Sequence[Hit] = found.get("code", ())
+        entities: EntitiesFound = found.get("entities", EntitiesFound())
+        exchanges: Sequence[Exchange] = found.get("history", ())
         self._loaded = self._loaded or bool(hits)
-        chunks = tuple(placed(hits, settings.similarity_line))
-        return Retrieved(chunks, (), tuple(warnings), bool(chunks) and self._memory.was_private(name))
+        private = (
+            (bool(hits) and self._memory.was_private(name)) or entities.private or any(e.private for e in exchanges)
+        )
+        chunks = (*placed(hits, settings.similarity_line), *recalled(exchanges, settings.similarity_line))
+        return Retrieved(chunks, entities.notes, tuple(warnings), private)
 
 
-async def gathered(
-    searches: Mapping[str, Awaitable[Sequence[Hit]]], seconds: float
-) -> tuple[dict[str, Sequence[Hit]], list[str]]:
+async def gathered(searches: Mapping[str, Awaitable[Any]], seconds: float) -> tuple[dict[str, Any], list[str]]:
     """The results there are after `seconds` at most, by name, and a sentence for each that is missing."""
     tasks = {name: asyncio.ensure_future(search) for name, search in searches.items()}
-    found: dict[str, Sequence[Hit]] = {}
+    found: dict[str, Any] = {}
     warnings = []
     try:
         await asyncio.wait(tasks.values(), timeout=seconds)
@@ -109,6 +141,18 @@ def placed(hits: Sequence[Hit], line: float) -> list[CodeChunk]:
             strength -= 2 * _STEP
         found = hit.chunk
         chunks.append(CodeChunk(found.text, found.path, found.start_line, found.end_line, strength, found.symbol))
+    return chunks
+
+
+def recalled(exchanges: Sequence[Exchange], line: float) -> list[CodeChunk]:
+    """Exchanges of other sessions as pieces of `session:<id>`, in their order: after the similar pieces of files where
+    they are at or above `line` (a cosine), after all of them where not."""
+    chunks = []
+    for place, exchange in enumerate(exchanges):
+        near = exchange.similarity is not None and exchange.similarity >= line
+        # Between the last similar piece of a file and the line; or below every weak one.
+        strength = SIMILARITY_LINE + _STEP * (0.5 / (1 + place) if near else -1_000 - place)
+        chunks.append(CodeChunk(exchange.text, f"{SESSION_PREFIX}{exchange.session_id}", None, None, strength))
     return chunks
 
 

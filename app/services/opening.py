@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from app.agents.cron import check_schedules
 from app.agents.registry import check_agents
 from app.chat.capture import SessionCapture
+from app.chat.past import PastSessions
 from app.chat.service import ChatService
 from app.chat.sessions import Sessions
 from app.chat.summaries import RollingSummaries
@@ -133,7 +134,8 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     stack.push_async_callback(sessions.aclose)
     summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
     stack.push_async_callback(summaries.aclose)
-    retrieval = Retrieval(memory, lambda: in_force().routing.retrieval)
+    past = PastSessions(database, embedder)
+    retrieval = Retrieval(memory, lambda: in_force().routing.retrieval, entities, past)
     chat = ChatService(router, in_force, sessions, summaries, clock.now, lambda: policies.smallest_window, retrieval)
     stack.push_async_callback(chat.aclose)
     agents = await open_agents(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.fakes.laboratory import keyed
 from tests.fakes.providers import FakeProvider, Reply, Status
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
 
@@ -40,11 +41,12 @@ class Lab:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def opened(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
-    async with FakeProvider(models={"scribe": 8192}) as local, FakeProvider() as cloud, running_sidecar(
+    async with keyed(), FakeProvider(models={"scribe": 8192}) as local, FakeProvider() as cloud, running_sidecar(
         tmp_path_factory.mktemp("extraction"),
         models=[
             {"id": "ollama/scribe", "api_base": local.url, "context_window": 8192},
-            {"id": "openai/far", "api_base": cloud.url + "/v1", "location": "cloud", "context_window": 128_000},
+            {"id": "openai/far", "api_base": cloud.url + "/v1", "location": "cloud", "context_window": 128_000,
+                 "api_key_env": "LAB_KEY"},
             {"id": "builtin/extractive"},
         ],
         rules=[
@@ -161,6 +163,9 @@ async def test_no_cloud_model_ever_reads_it(lab: Lab, workspace: str) -> None:
     local = workspace in ("open", "work", "mixed")
     assert made["by"] == (["ollama/scribe"] if local else ["patterns"])
     assert lab.cloud.chats == []
+    if workspace == "far":  # the cloud model is there, and answers whoever may ask it
+        await lab.sidecar.chat(query="hello", workspace=workspace)
+        assert len(lab.cloud.chats) == 1
     private = workspace in ("work", "shut")
     assert {e["private"] for e in await lab.found(workspace, q="Ada Lovelace", limit=1)} == {private}
 

@@ -139,24 +139,31 @@ class Laboratory:
 
 
 @asynccontextmanager
+async def keyed() -> AsyncIterator[None]:
+    """With a key in `LAB_KEY`, for models of the cloud that are to be asked."""
+    with patch.dict(os.environ, {"LAB_KEY": KEY}):
+        yield
+
+
+@asynccontextmanager
 async def laboratory(
     folder: Path, *, patience: Patience | None = None, settings: Mapping[str, Any] | None = None
 ) -> AsyncIterator[Laboratory]:
-    with patch.dict(os.environ, {"LAB_KEY": KEY}):
-        async with (
-            FakeProvider(models=dict.fromkeys(LISTED, 8192)) as provider,
-            running_sidecar(
-                folder,
-                settings={"max_streams": MAX_STREAMS, **(settings or {})},
-                patience=patience,
-                models=model_entries(provider.url),
-                rules=RULES,
-                profiles=PROFILES,
-                default_workspace="open",
-                models_extra={"upgrades": ["openai/priced"], "summarizer": "ollama/small"},
-            ) as sidecar,
-        ):
-            yield Laboratory(sidecar, provider)
+    async with (
+        keyed(),
+        FakeProvider(models=dict.fromkeys(LISTED, 8192)) as provider,
+        running_sidecar(
+            folder,
+            settings={"max_streams": MAX_STREAMS, **(settings or {})},
+            patience=patience,
+            models=model_entries(provider.url),
+            rules=RULES,
+            profiles=PROFILES,
+            default_workspace="open",
+            models_extra={"upgrades": ["openai/priced"], "summarizer": "ollama/small"},
+        ) as sidecar,
+    ):
+        yield Laboratory(sidecar, provider)
 
 
 async def eventually(holds: Callable[[], bool], within: float = 3.0) -> None:
