@@ -228,11 +228,11 @@ def _failed(tools: Tools, code: str, message: str, notes: Sequence[str], taint: 
 
 async def _within_budget(tools: Tools, agent: str, budget: Budget | None, profile: Profile) -> bool:
     """True where only models that cost nothing may be asked from here on. Raises `BudgetExceeded`."""
-    if budget is None:
-        return False
+    if budget is None or budget.shadow or budget.period == "request" or budget.on_limit in ("alert", "cheaper"):
+        return False  # the router's matter alone
     since = period_start(budget.period, tools.clock.now(), profile)
     spent = await tools.database.read(lambda connection: run_rows.spent(connection, agent, since))
-    if spent < round(budget.limit_usd * 1_000_000) or budget.on_limit == "alert":
+    if spent < round(budget.limit_usd * 1_000_000):
         return False
     if budget.on_limit == "local_only":
         return True

@@ -26,6 +26,7 @@ from app.api import (
     agents,
     anthropic,
     anthropic_schemas,
+    budgets,
     chat,
     config,
     dashboard,

@@ -39,6 +39,7 @@ from app.services.gauges import Gauge
 from app.services.happenings import Happenings
 from app.settings import Settings
 from app.store.keys import ClientKeys
+from app.usage.budgets import Budgets
 from app.usage.metrics import UsageMetrics
 from app.usage.queries import UsageQuery
 from app.usage.reports import RecordPage, UsageReport
@@ -123,6 +124,9 @@ class Services(Protocol):
 
     @property
     def happenings(self) -> Happenings: ...
+
+    @property
+    def budgets(self) -> Budgets: ...
 
     @property
     def clock(self) -> Now: ...

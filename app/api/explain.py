@@ -81,4 +81,5 @@ def _candidate(candidate: CandidateEstimate) -> Json:
         "context": None if candidate.context is None else context_data(candidate.context),
         "problem": candidate.problem,
         "estimated_cost_usd": candidate.estimated_cost_usd,
+        "budget": candidate.budget,
     }

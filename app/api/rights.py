@@ -44,7 +44,7 @@ GRANTS: Final[tuple[Grant, ...]] = (
         "GET,POST /api/v1/sessions",
         "GET,POST,PUT,DELETE /api/v1/sessions/.+",
     ),
-    *_grants("usage", "GET /api/v1/usage(?:/records)?"),
+    *_grants("usage", "GET /api/v1/usage(?:/records)?", "GET /api/v1/budgets"),
 )
 
 

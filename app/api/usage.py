@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -11,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from app.api.callers import caller_of
-from app.api.config import budget_data
 from app.api.deps import api_of, json_response
 from app.api.results import Problem, RecordList, UsageResult
-from app.config.schema import ProfilesFile
+from app.usage.budget_states import BudgetState, budget_states
 from app.usage.queries import FILTERS, UsageQuery, parse_query
 from app.usage.reports import UsageReport
 
@@ -66,7 +66,7 @@ async def usage(request: Request, params: Annotated[UsageParams, Query()]) -> An
     # Said twice is said with a comma.
     group_by = ",".join(request.query_params.getlist("group_by"))
     report = await services.reports.report(_query(request, params, group_by))
-    return json_response(usage_data(report, services.config.current.profiles, caller_of(request).workspace))
+    return json_response(usage_data(report, budget_states(services.budgets), caller_of(request).workspace))
 
 
 @router.get(
@@ -82,8 +82,8 @@ async def records(request: Request, params: Annotated[RecordParams, Query()]) ->
     return json_response({"records": [asdict(r) for r in page.records], "next_cursor": page.next_cursor})
 
 
-def usage_data(report: UsageReport, profiles: ProfilesFile, workspace: str | None = None) -> dict[str, Any]:
-    """`workspace`: the only one whose limits are shown."""
+def usage_data(report: UsageReport, budgets: Sequence[BudgetState], workspace: str | None = None) -> dict[str, Any]:
+    """`workspace`: the only one whose budgets are shown."""
     zone = ZoneInfo(report.tz)
     return {
         "from": report.start.astimezone(zone).isoformat(),
@@ -93,14 +93,8 @@ def usage_data(report: UsageReport, profiles: ProfilesFile, workspace: str | Non
         "totals": asdict(report.totals),
         "groups": [{"key": dict(group.key), **asdict(group.figures)} for group in report.groups],
         "notes": list(report.notes),
-        "budgets": [b for b in _budgets(profiles) if workspace in (None, b["workspace"])],
+        "budgets": [asdict(state) for state in budgets if workspace in (None, state.workspace)],
     }
-
-
-def _budgets(profiles: ProfilesFile) -> list[dict[str, Any]]:
-    """The limits in force: each workspace's own, then those for all together (`workspace` null)."""
-    own = [{"workspace": p.id, **budget_data(b)} for p in profiles.profiles for b in p.budgets]
-    return own + [{"workspace": None, **budget_data(b)} for b in profiles.budgets]
 
 
 def _query(request: Request, params: RangeParams, group_by: str | None) -> UsageQuery:

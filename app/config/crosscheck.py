@@ -45,8 +45,6 @@ def find_warnings(models: ModelsFile, routing: RoutingFile, profiles: ProfilesFi
     ids = [p.id for p in profiles.profiles]
     if len(ids) > 1 and profiles.default_workspace not in ids:
         yield f"{PROFILES}: no default_workspace: requests that name no workspace use the first profile, `{ids[0]}`"
-    if profiles.budgets or any(p.budgets for p in profiles.profiles):
-        yield f"{PROFILES}: budgets are read but not enforced yet"
 
 
 def _names_unique(parts: Parts) -> Iterator[ConfigProblem]:
@@ -202,6 +200,9 @@ def _time_zones(parts: Parts) -> Iterator[ConfigProblem]:
         named += [(PROFILES, f"profiles[{i}].timezone", p.timezone) for i, p in enumerate(parts.profiles.profiles)]
     if parts.agents:
         named += [(AGENTS, f"agents[{i}].timezone", a.timezone) for i, a in enumerate(parts.agents.agents)]
+    for file, where, budgets in _budget_lists(parts):
+        places = [where if file == AGENTS else f"{where}[{i}]" for i in range(len(budgets))]
+        named += [(file, f"{at}.timezone", b.timezone) for at, b in zip(places, budgets, strict=True)]
     for file, where, zone in named:
         if zone is not None and not _zone_exists(zone):
             close = difflib.get_close_matches(zone, sorted(available_timezones()), 1, 0.6)
@@ -218,25 +219,36 @@ def _zone_exists(name: str) -> bool:
 
 
 def _budgets(parts: Parts) -> Iterator[ConfigProblem]:
-    if parts.profiles is None:
-        return
-    scopes = [("budgets", parts.profiles.budgets)]
-    scopes += [(f"profiles[{i}].budgets", p.budgets) for i, p in enumerate(parts.profiles.profiles)]
-    for where, budgets in scopes:
-        yield from _budgets_of(where, budgets)
+    for file, where, budgets in _budget_lists(parts):
+        yield from _budgets_of(file, where, budgets)
+    for index, agent in enumerate(parts.agents.agents if parts.agents else ()):
+        if agent.budget is not None and agent.budget.agent not in (None, agent.name):
+            message = "must be left out, or be the agent it stands under"
+            yield ConfigProblem(AGENTS, f"agents[{index}].budget.agent", message)
 
 
-def _budgets_of(where: str, budgets: Sequence[Budget]) -> Iterator[ConfigProblem]:
-    seen: dict[tuple[str, str], int] = {}
+def _budget_lists(parts: Parts) -> Iterator[tuple[str, str, Sequence[Budget]]]:
+    """(file, where, budgets) of every list of them."""
+    if parts.profiles is not None:
+        yield PROFILES, "budgets", parts.profiles.budgets
+        for index, profile in enumerate(parts.profiles.profiles):
+            yield PROFILES, f"profiles[{index}].budgets", profile.budgets
+    for index, agent in enumerate(parts.agents.agents if parts.agents else ()):
+        if agent.budget is not None:
+            yield AGENTS, f"agents[{index}].budget", (agent.budget,)
+
+
+def _budgets_of(file: str, where: str, budgets: Sequence[Budget]) -> Iterator[ConfigProblem]:
+    seen: dict[tuple[object, ...], int] = {}
     for index, budget in enumerate(budgets):
-        first = seen.setdefault((budget.period, budget.on_limit), index)
+        place = where if file == AGENTS else f"{where}[{index}]"
+        same = (budget.period, budget.on_limit, budget.agent, budget.task_type, budget.shadow)
+        first = seen.setdefault(same, index)
         if first != index:
             message = f"{where}[{first}] already limits a {budget.period} with on_limit: {budget.on_limit}"
-            yield ConfigProblem(PROFILES, f"{where}[{index}]", message)
+            yield ConfigProblem(file, place, message)
         if list(budget.alert_at) != sorted(set(budget.alert_at)):
-            yield ConfigProblem(
-                PROFILES, f"{where}[{index}].alert_at", "must rise, each fraction once: [0.5, 0.8, 1.0]"
-            )
+            yield ConfigProblem(file, f"{place}.alert_at", "must rise, each fraction once: [0.5, 0.8, 1.0]")
 
 
 def _rule_warnings(routing: RoutingFile) -> Iterator[str]:

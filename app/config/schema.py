@@ -242,15 +242,35 @@ class RoutingFile(Entry):
     rules: tuple[Rule, ...]
 
 
-class Budget(Entry):
-    """A spending limit per calendar period, in the profile's time zone."""
+class CountAs(Entry):
+    """What a call of unknown price is taken to cost."""
 
-    period: Literal["hour", "day", "week", "month"]
+    count_as: NonNegativeFloat = Field(description="US dollars per million tokens, input and output alike.")
+
+
+class Budget(Entry):
+    """A spending limit per calendar period, or per request.
+
+    It stands in profiles.yaml for all profiles together, under a profile, or under an agent in agents.yaml.
+    """
+
+    period: Literal["hour", "day", "week", "month", "request"] = Field(
+        description="A calendar period, weeks from Monday; or each request by itself."
+    )
     limit_usd: float = Field(ge=0, le=1_000_000_000, description="US dollars. 0: nothing that costs.")
     alert_at: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
         (0.8, 1.0), description="Fractions of the limit at which an alert is raised, each once a period."
     )
-    on_limit: Literal["alert", "local_only", "block"] = "alert"
+    on_limit: Literal["alert", "cheaper", "local_only", "block"] = "alert"
+    agent: Name | None = Field(None, description="What this agent asks for only.")
+    task_type: TaskType | None = Field(None, description="Requests of this task type only.")
+    timezone: str | None = Field(
+        None, description="IANA name, of its periods; else the profile's or the agent's, else the machine's."
+    )
+    unknown_price: Literal["refuse"] | CountAs | None = Field(
+        None, description="A model without a price; left out: refused, and under `on_limit: alert` told."
+    )
+    shadow: bool = Field(False, description="True: only tells what it would have done.")
 
 
 class Profile(Entry):
@@ -295,7 +315,7 @@ class AgentEntry(Entry):
     hosts: tuple[AgentHost, ...] = Field(
         (), max_length=200, description="Hosts outside this machine that it may ask; `*.example.org` for all below one."
     )
-    budget: Budget | None = Field(None, description="What it may spend; `alert_at` is not looked at.")
+    budget: Budget | None = Field(None, description="What it may spend, in every workspace.")
     input: Json = Field(default_factory=dict, description="Of scheduled runs; a trigger's own is put over it.")
     settings: Json = Field(default_factory=dict, description="What the agent itself is set to; see its page.")
 

@@ -17,6 +17,7 @@ from app.llm.events import AttemptReport
 from app.llm.fitting import Fitted
 from app.llm.plan import Plan
 from app.llm.watchdog import Limits
+from app.usage.budgets import Budgets, Reservation
 from app.usage.ledger import Outcome, UsageLedger
 from app.usage.pricing import TokenCounts, price_attempt
 from app.usage.receipts import build_receipt
@@ -44,6 +45,7 @@ class Desk:
     counter: TokenCounter
     calibrator: Calibrator
     clock: Clock
+    budgets: Budgets
 
 
 @dataclass(slots=True)
@@ -88,9 +90,12 @@ def merge_usage(old: Usage, new: Usage) -> Usage:
 
 
 class Attempt:
-    """Iterate `content()`; then call exactly one of `succeed`, `fail`, `abandon`."""
+    """Iterate `content()`; then call `succeed` or `abandon`, or, after a failure, `close` and one of `fail`, `failing`.
 
-    def __init__(self, desk: Desk, plan: Plan, fitted: Fitted, number: int) -> None:
+    `reservation`: what its budgets hold for it; it is settled as soon as the cost is known.
+    """
+
+    def __init__(self, desk: Desk, plan: Plan, fitted: Fitted, number: int, reservation: Reservation) -> None:
         self._desk = desk
         self._plan = plan
         self.model = fitted.model
@@ -100,6 +105,8 @@ class Attempt:
         self.id = uuid.uuid4().hex
         self.meter = Meter(desk.clock.monotonic())
         self._asked = False
+        self._reservation = reservation
+        self._failed: AttemptEnd | None = None
         desk.ledger.begin(self._start())
 
     @property
@@ -128,20 +135,28 @@ class Attempt:
         )
         return end, await self._desk.ledger.settle(self.id, end, self._receipt())
 
-    async def fail(self, error: AttemptError) -> None:
+    async def close(self, error: AttemptError) -> None:
+        """The attempt has failed: count and price what it used, so that its budgets are free for the next."""
+        self._failed = await self._end(Status.ERROR, error)
+
+    async def fail(self) -> None:
         """Settle the row as failed; returns when it is on disk or waits in the ledger's queue."""
-        await self._desk.ledger.settle(self.id, await self._end(Status.ERROR, error), self._receipt())
+        await self._desk.ledger.settle(self.id, self._failure(), self._receipt())
 
     @asynccontextmanager
-    async def failing(self, error: AttemptError) -> AsyncIterator[None]:
+    async def failing(self) -> AsyncIterator[None]:
         """The pause after a failure. A caller who leaves in it leaves a cancelled row, else the row says error."""
-        end = await self._end(Status.ERROR, error)
+        end = self._failure()
         try:
             yield
         except BaseException:
             self._desk.ledger.settle_soon(self.id, replace(end, status=Status.CANCELLED), self._receipt())
             raise
         self._desk.ledger.settle_soon(self.id, end)
+
+    def _failure(self) -> AttemptEnd:
+        assert self._failed is not None, "close() comes first"
+        return self._failed
 
     def abandon(self) -> None:
         """The caller has gone: settle as cancelled with what was used, without waiting for anything."""
@@ -201,8 +216,9 @@ class Attempt:
 
     def _most_output(self) -> int | None:
         """The length to ask for. Where nobody named one, a model on this machine gets what its window has left: most
-        servers would otherwise write on past the window and forget the prompt. A cloud has a default of its own."""
-        if self._plan.wanted_output:
+        servers would otherwise write on past the window and forget the prompt. A cloud has a default of its own; under
+        a budget it gets what was reserved, or it could write more than that."""
+        if self._plan.wanted_output or self._reservation.capped:
             return self.window.reserved_output
         if not self.model.location.is_local or self.model.provider == "builtin":
             return None
@@ -224,7 +240,8 @@ class Attempt:
             provider=self.model.provider,
             model=self.model.id,
             location=self.model.location.value,
-            created_at=self._desk.clock.now(),
+            created_at=self._desk.budgets.begin(self._reservation),
+            reserved_micro_usd=self._reservation.quote.most,
         )
 
     async def _end(self, status: Status, error: AttemptError | None) -> AttemptEnd:
@@ -249,6 +266,7 @@ class Attempt:
             cache_write_tokens=usage.cache_write_tokens,
         )
         cost = price_attempt(counts, self.model.price.value, reported=reported)
+        self._desk.budgets.settle(self._reservation, cost.micro_usd, prompt + output)
         first = meter.first_content
         return AttemptEnd(
             status=status,

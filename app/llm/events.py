@@ -105,6 +105,8 @@ class CandidateEstimate:
     problem: str | None
     """Why it could not be fitted, or None."""
     estimated_cost_usd: float | None
+    budget: str | None = None
+    """What a budget would do rather than let it be asked now, and why; None: budgets allow it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,29 +10,35 @@ from app.llm.breaker import BreakerBoard
 from app.llm.events import CandidateEstimate, Explanation
 from app.llm.fitting import Fitter
 from app.llm.plan import Plan
+from app.llm.spending import Spending, fit_within
 from app.llm.summarizing import would_summarise
 from app.routing.catalog import ModelSpec
 from app.routing.route import Candidate
+from app.usage.budget_states import budget_states
 from app.usage.pricing import estimate, to_usd
 
 
-async def explain_plan(plan: Plan, fitter: Fitter, breakers: BreakerBoard) -> Explanation:
-    """Every candidate fitted and priced, in the order they would be asked."""
-    estimates = [await _estimate(plan, candidate, fitter, breakers) for candidate in plan.route.candidates]
+async def explain_plan(plan: Plan, fitter: Fitter, breakers: BreakerBoard, spending: Spending) -> Explanation:
+    """Every candidate fitted, priced and held against the budgets, in the order they would be asked."""
+    estimates = [await _estimate(plan, candidate, fitter, breakers, spending) for candidate in plan.route.candidates]
+    standing = [asdict(state) for state in budget_states(spending.budgets, spending.scope)]
     return Explanation(
         request_id=plan.request.request_id,
         route=plan.route,
         facts=asdict(plan.facts),
         candidates=tuple(estimates),
-        budget={"used": plan.facts.budget_used},
+        budget={"used": plan.facts.budget_used, "budgets": standing},
         warnings=(*plan.policy.config.warnings, *plan.request.warnings),
     )
 
 
-async def _estimate(plan: Plan, candidate: Candidate, fitter: Fitter, breakers: BreakerBoard) -> CandidateEstimate:
-    model, window, problem = candidate.model, None, None
+async def _estimate(
+    plan: Plan, candidate: Candidate, fitter: Fitter, breakers: BreakerBoard, spending: Spending
+) -> CandidateEstimate:
+    model, window, problem, refusal = candidate.model, None, None, None
     try:
-        fitted = would_summarise(plan, await fitter.fit(plan, model))
+        plan, fitted, refusal = await fit_within(fitter, plan, model, spending.judge)
+        fitted = would_summarise(plan, fitted)
         model, window = fitted.model, fitted.window
     except ContextTooLarge as error:
         problem = error.detail
@@ -45,6 +51,7 @@ async def _estimate(plan: Plan, candidate: Candidate, fitter: Fitter, breakers: 
         context=window,
         problem=problem,
         estimated_cost_usd=None if window is None else _cost(model, window),
+        budget=None if refusal is None else f"{refusal.on_limit}: {refusal.reason}",
     )
 
 

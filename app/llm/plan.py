@@ -88,9 +88,15 @@ def local_hour(profile: Profile, now: datetime) -> int:
 
 
 async def make_plan(
-    request: ModelRequest, policy: Policy, builder: ContextBuilder, now: datetime, *, all_verdicts: bool = False
+    request: ModelRequest,
+    policy: Policy,
+    builder: ContextBuilder,
+    now: datetime,
+    *,
+    budget_used: float = 0.0,
+    all_verdicts: bool = False,
 ) -> Plan:
-    """Prepare the material, gather the facts, decide.
+    """Prepare the material, gather the facts, decide. `budget_used`: the fact of that name.
 
     Raises `UnknownWorkspace`, `UnknownModel`, `NoRule`, `NoPermittedModel`.
     """
@@ -110,6 +116,7 @@ async def make_plan(
         session_private=request.session_private,
         agent=request.agent,
         hour=local_hour(profile, now),
+        budget_used=budget_used,
         metadata=request.metadata,
     )
     config = policy.config

@@ -1,7 +1,7 @@
 """ModelRouter: the one door to a model.
 
 stream ── make_plan ── first window that fits ──> [RouteChosen] ── older messages lost? summarise ── [ContextBuilt]
-                                                      │
+                       (and budgets allow)            │
              ┌────────────────────────────────────────┤
              ▼                                        │
   slot ── one attempt ── content ──> [TextDelta, ...] ──> Done
@@ -43,11 +43,14 @@ from app.llm.explain import explain_plan
 from app.llm.fitting import Fitted, Fitter
 from app.llm.overflow import REBUILDS, next_shrink
 from app.llm.plan import Plan, Policy, make_plan
-from app.llm.retry import AttemptState, NextModel, Retry, RetryPolicy
+from app.llm.retry import AttemptState, GiveUp, Retry, RetryPolicy
 from app.llm.slots import Hold, Slots, place_of
+from app.llm.spending import Spending, exceeded, fallback_for, fit_within, leave_out
 from app.llm.summarizing import Summariser
 from app.llm.watchdog import Limits
 from app.routing.route import Candidate
+from app.usage.limits import Refusal
+from app.usage.spend import Scope
 
 Outcome: TypeAlias = Literal["retrying", "falling_back"]
 
@@ -62,6 +65,7 @@ class Progress:
     """Candidates not asked yet, in order."""
     fitted: Fitted
     """The one asked now, with its window."""
+    spending: Spending
     shrink: float = 1.0
     rebuilds: int = 0
     """How often its window was made smaller because the provider called the prompt too long."""
@@ -71,6 +75,8 @@ class Progress:
     delivered: int = 0
     """Characters of the answer that went out."""
     warnings: tuple[str, ...] = ()
+    refused: list[str] = field(default_factory=list)
+    """Why budgets have left out candidates since the stream began."""
 
     def next(self, fitted: Fitted) -> None:
         self.fitted, self.tries, self.shrink, self.rebuilds = fitted, 0, 1.0, 0
@@ -106,6 +112,7 @@ class ModelRouter:
         self._fitter = fitter
         self._desk = desk
         self._clock = desk.clock
+        self._budgets = desk.budgets
         self._summariser = Summariser(fitter, desk.counter)
         self.breakers = breakers
         self.slots = Slots()
@@ -113,18 +120,30 @@ class ModelRouter:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Event], None]:
         """Batches of events. Raises `RequestError` before the first one, and nothing after it."""
         started = self._clock.monotonic()
-        plan = await make_plan(request, self._policy(), self._fitter.builder, self._clock.now())
-        progress, skipped = await self._first_fit(plan, started)
-        route = replace(plan.route, reasons=(*plan.route.reasons, *skipped)) if skipped else plan.route
-        if progress.fitted.lost is None:
-            yield [RouteChosen(request.request_id, route), ContextBuilt(progress.fitted.window)]
-        else:
-            # The route goes out before any model is called, the summariser included.
-            yield [RouteChosen(request.request_id, route)]
-            yield [await self._built(progress)]
-        async with aclosing(self._answer(progress)) as batches:
-            async for batch in batches:
-                yield batch
+        plan, spending = await self._plan(request)
+        progress = await self._first_fit(plan, spending, started)
+        try:
+            route = progress.plan.route
+            if progress.fitted.lost is None:
+                yield [RouteChosen(request.request_id, route), ContextBuilt(progress.fitted.window)]
+            else:
+                # The route goes out before any model is called, the summariser included.
+                yield [RouteChosen(request.request_id, route)]
+                yield [await self._built(progress)]
+            async with aclosing(self._answer(progress)) as batches:
+                async for batch in batches:
+                    yield batch
+        finally:
+            spending.release()
+
+    async def _plan(self, request: ModelRequest, *, all_verdicts: bool = False) -> tuple[Plan, Spending]:
+        scope = Scope(request.workspace, request.agent, request.task_type)
+        used = self._budgets.used_fraction(scope)
+        now = self._clock.now()
+        plan = await make_plan(
+            request, self._policy(), self._fitter.builder, now, budget_used=used, all_verdicts=all_verdicts
+        )
+        return plan, Spending(self._budgets, scope)
 
     async def complete(self, request: ModelRequest) -> Completion:
         """The whole answer. Raises `RequestError` or the `AnswerError` the stream would have ended with."""
@@ -145,26 +164,37 @@ class ModelRouter:
 
     async def explain(self, request: ModelRequest) -> Explanation:
         """The same decision and the same fit, and no call. Raises the same `RequestError`s."""
-        plan = await make_plan(request, self._policy(), self._fitter.builder, self._clock.now(), all_verdicts=True)
-        return await explain_plan(plan, self._fitter, self.breakers)
+        plan, spending = await self._plan(request, all_verdicts=True)
+        return await explain_plan(plan, self._fitter, self.breakers, spending)
 
-    async def _first_fit(self, plan: Plan, started: float) -> tuple[Progress, list[str]]:
-        """The first candidate that is awake and whose window holds what may not be trimmed; and who was skipped."""
+    async def _first_fit(self, plan: Plan, spending: Spending, started: float) -> Progress:
+        """The first candidate that is awake, whose window holds what may not be trimmed, and whose cost the budgets
+        allow; that cost is reserved. The plan says who was skipped or left out."""
         resting = {c.model.id: self.breakers.resting(c.model.id) for c in plan.route.candidates}
         awake = [c for c in plan.route.candidates if resting[c.model.id] is None]
         # Where all are resting, resting would only mean failing: then they are asked all the same.
         waiting = awake or list(plan.route.candidates)
         skipped = [f"{model} skipped: {why}" for model, why in resting.items() if why] if awake else []
         refusal: ContextTooLarge | None = None
+        refused: Refusal | None = None
         while waiting:
             candidate = waiting.pop(0)
             try:
-                fitted = await self._fitter.fit(plan, candidate.model)
+                plan, fitted, objection = await fit_within(self._fitter, plan, candidate.model, spending.hold)
             except ContextTooLarge as error:
                 refusal = refusal or error
                 skipped.append(f"{candidate.model.id} skipped: {error.detail}")
                 continue
-            return Progress(plan, started, waiting, fitted), skipped
+            if objection is None:
+                reasons = (*plan.route.reasons, *skipped, *spending.notes)
+                return Progress(_told_to(plan, reasons), started, waiting, fitted, spending)
+            if objection.on_limit == "block":
+                raise exceeded(objection)
+            refused = refused or objection
+            plan, waiting = leave_out(plan, objection, candidate, waiting)
+            waiting = waiting or fallback_for(plan, objection)
+        if refused is not None:
+            raise exceeded(refused)
         raise refusal or ContextTooLarge("no candidate's window holds the request")
 
     async def _built(self, progress: Progress) -> ContextBuilt:
@@ -183,7 +213,9 @@ class ModelRouter:
 
     async def _answer(self, progress: Progress) -> AsyncGenerator[list[Event], None]:
         while True:
-            attempt = Attempt(self._desk, progress.plan, progress.fitted, len(progress.attempts) + 1)
+            reservation = progress.spending.reservation
+            assert reservation is not None, "what is asked next was reserved when it was chosen"
+            attempt = Attempt(self._desk, progress.plan, progress.fitted, len(progress.attempts) + 1, reservation)
             progress.tries += 1
             self.breakers.starts(attempt.model.id)
             failure: AttemptError | None = None
@@ -204,12 +236,17 @@ class ModelRouter:
                 return
             progress.delivered += attempt.meter.characters
             progress.attempts.append(attempt.report(failure))
-            step = await self._after(progress, attempt, failure)
+            try:
+                await attempt.close(failure)
+                step = await self._after(progress, attempt, failure)
+            except BaseException:
+                attempt.abandon()
+                raise
             if step.final:
-                await attempt.fail(failure)
+                await attempt.fail()
                 yield step.events
                 return
-            async with attempt.failing(failure):
+            async with attempt.failing():
                 yield step.events
                 if step.wait_seconds:
                     await self._clock.sleep(step.wait_seconds)
@@ -265,13 +302,23 @@ class ModelRouter:
         state = AttemptState(progress.tries, len(left), self._elapsed(progress))
         backoff = () if progress.plan.request.one_try else config.backoff_seconds
         decision = RetryPolicy(backoff, limit).decide(failure, state, self._clock.chance())
-        if isinstance(decision, Retry):
+        if isinstance(decision, Retry) and self._affords(progress):
             wait = decision.wait_seconds
             return Step([self._told(progress, attempt, failure, "retrying", wait)], wait)
         self._verdict(attempt, failure)
-        if isinstance(decision, NextModel) and await self._next(progress):
+        # A retry that no budget allows any more makes room for the next model, too.
+        if not isinstance(decision, GiveUp) and await self._next(progress):
             return Step([self._told(progress, attempt, failure, "falling_back", 0.0)], refitted=True)
-        return self._end(progress, self._exhausted(progress, failure, decision.reason))
+        why = "no budget allows another try" if isinstance(decision, Retry) else decision.reason
+        return self._end(progress, self._exhausted(progress, failure, why))
+
+    @staticmethod
+    def _affords(progress: Progress) -> bool:
+        """Reserve for another try of the same window, where the budgets allow it."""
+        refusal = progress.spending.hold(progress.fitted)
+        if refusal is not None:
+            progress.refused.append(refusal.reason)
+        return refusal is None
 
     def _verdict(self, attempt: Attempt, failure: AttemptError) -> None:
         if counts(failure, attempt.model.location):
@@ -292,9 +339,17 @@ class ModelRouter:
                     asleep.append(candidate)
                     continue
             try:
-                progress.next(await self._fitter.fit(progress.plan, candidate.model))
+                progress.plan, fitted, objection = await fit_within(
+                    self._fitter, progress.plan, candidate.model, progress.spending.hold
+                )
             except ContextTooLarge:
                 continue
+            if objection is not None:
+                progress.plan, progress.waiting = leave_out(progress.plan, objection, candidate, progress.waiting)
+                progress.refused.append(objection.reason)
+                asleep = [c for c in asleep if c in progress.plan.route.candidates]
+                continue
+            progress.next(fitted)
             progress.waiting = [*progress.waiting, *asleep]
             return True
         return False
@@ -315,7 +370,7 @@ class ModelRouter:
             fitted = await self._fitter.smaller(progress.plan, progress.fitted, shrink)
         except ContextTooLarge:
             return False
-        if fitted.window.input_tokens >= old.input_tokens:
+        if fitted.window.input_tokens >= old.input_tokens or progress.spending.hold(fitted) is not None:
             return False
         progress.fitted, progress.shrink, progress.rebuilds = fitted, shrink, progress.rebuilds + 1
         return True
@@ -327,7 +382,7 @@ class ModelRouter:
     def _exhausted(self, progress: Progress, failure: AttemptError, why: str) -> AnswerError:
         if self._elapsed(progress) >= progress.plan.route.total_seconds:
             return AnswerTimeout(f"no answer within {progress.plan.route.total_seconds:g} s: {failure.detail}")
-        tried = "; ".join(f"{a.model}: {a.reason}" for a in _last_of_each(progress.attempts))
+        tried = "; ".join([*(f"{a.model}: {a.reason}" for a in _last_of_each(progress.attempts)), *progress.refused])
         advice = "" if failure.kind is FailureKind.FATAL else " `llm-sidecar doctor` says what each model lacks."
         return AllCandidatesFailed(f"{tried}.{advice}", reason=why, last_code=failure.code)
 
@@ -335,6 +390,10 @@ class ModelRouter:
     def _end(progress: Progress, error: AnswerError) -> Step:
         request_id = progress.plan.request.request_id
         return Step([Failed(request_id, error, progress.delivered, tuple(progress.attempts))], final=True)
+
+
+def _told_to(plan: Plan, reasons: tuple[str, ...]) -> Plan:
+    return plan if reasons == plan.route.reasons else replace(plan, route=replace(plan.route, reasons=reasons))
 
 
 def _interrupted(failure: AttemptError) -> AnswerError:

@@ -39,7 +39,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A model that would have been a candidate. `code`: policy, capability, unknown_model, unusable."""
+    """A model that would have been a candidate. `code`: policy, capability, unknown_model, unusable; budget, where
+    one forbids what the call would cost."""
 
     model: str
     origin: Origin

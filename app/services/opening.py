@@ -54,6 +54,7 @@ from app.services.policies import PolicyHolder
 from app.settings import Settings
 from app.store.database import Database
 from app.store.keys import ClientKeys
+from app.usage.budgets import Budgets
 from app.usage.ledger import UsageLedger
 from app.usage.reports import UsageReports
 
@@ -116,7 +117,8 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     builder = ContextBuilder(counter)
     calibrator = Calibrator(settings.data_dir / "calibration.json", clock.monotonic)
     stack.callback(calibrator.save)
-    desk = Desk(client, ledger, counter, calibrator, clock)
+    budgets = await Budgets.open(database, in_force, clock.now)
+    desk = Desk(client, ledger, counter, calibrator, clock, budgets)
     router = ModelRouter(lambda: policies.current, Fitter(builder, calibrator), desk, BreakerBoard(clock.monotonic))
     embedder = Embedder(default_folder())
     stack.push_async_callback(embedder.aclose)
@@ -155,6 +157,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         database=database,
         keys=await ClientKeys.open(database, clock.now),
         ledger=ledger,
+        budgets=budgets,
         reports=UsageReports(database),
         translator=translator,
         counter=counter,

@@ -33,6 +33,7 @@ from app.services.policies import PolicyHolder
 from app.settings import Settings
 from app.store.database import Database
 from app.store.keys import ClientKeys
+from app.usage.budgets import Budgets
 from app.usage.ledger import UsageLedger
 from app.usage.metrics import UsageMetrics
 from app.usage.reports import UsageReports
@@ -49,6 +50,7 @@ class Services:
     database: Database
     keys: ClientKeys
     ledger: UsageLedger
+    budgets: Budgets
     reports: UsageReports
     translator: Translator
     counter: TokenCounter

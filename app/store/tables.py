@@ -56,6 +56,7 @@ llm_usage_log = Table(
     Column("error_message", Text),
     Column("created_at", Text, nullable=False),
     Column("settled_at", Text),
+    Column("reserved_micro_usd", Integer),  # the most it could have cost: what an interrupted attempt is counted as
     Index("ix_llm_usage_log_created_at", "created_at", "id"),
     Index("ix_llm_usage_log_request_id", "request_id"),
     Index("ix_llm_usage_log_workspace", "workspace_profile_id", "created_at"),
@@ -134,6 +135,16 @@ request_feedback = Table(
     Index("ix_request_feedback_requested_at", "requested_at"),
 )
 """What a person thought of an answer; a second verdict replaces the first."""
+
+budget_alerts = Table(
+    "budget_alerts",
+    metadata,
+    Column("budget", Text, primary_key=True, nullable=False),
+    Column("period_start", Text, primary_key=True, nullable=False),
+    Column("occasion", Text, primary_key=True, nullable=False),
+    Column("created_at", Text, nullable=False),
+)
+"""Alerts that were raised, so that each is raised once a period, restarts or not."""
 
 sessions = Table(
     "sessions",

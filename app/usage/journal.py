@@ -39,7 +39,8 @@ def read_journal(path: Path) -> list[AttemptStart]:
     notes = []
     for line in lines:
         try:
-            values = dict(zip(_FIELDS, orjson.loads(line), strict=True))
+            # Not strict: a note of an earlier version lacks what came later.
+            values = dict(zip(_FIELDS, orjson.loads(line), strict=False))
             notes.append(AttemptStart(**{**values, "created_at": datetime.fromisoformat(values["created_at"])}))
         except (ValueError, TypeError):
             log.warning("a line of %s is not readable and is skipped", path.name)

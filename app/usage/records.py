@@ -42,6 +42,8 @@ class AttemptStart:
     model: str
     location: str
     created_at: datetime
+    reserved_micro_usd: int | None = None
+    """The most it may cost, as budgets hold it; None: its price is not known. What a crash cut off counts as this."""
 
 
 @dataclass(frozen=True, slots=True)

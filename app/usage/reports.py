@@ -8,7 +8,7 @@ attempt is in exactly one of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, literal, select, tuple_
@@ -196,7 +196,7 @@ def _where(query: UsageQuery) -> ColumnElement[bool]:
 
 
 def _page(connection: Connection, query: UsageQuery, limit: int, after: Cursor | None) -> RecordPage:
-    statement = select(*llm_usage_log.columns).where(_where(query))
+    statement = select(*(_T[f.name] for f in fields(UsageRecord))).where(_where(query))
     if after is not None:
         statement = statement.where(tuple_(_T.created_at, _T.id) < tuple_(literal(after.created_at), literal(after.id)))
     statement = statement.order_by(_T.created_at.desc(), _T.id.desc()).limit(limit + 1)

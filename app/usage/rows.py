@@ -29,7 +29,7 @@ Row = tuple[Any, ...]
 
 _START_COLUMNS = (
     "id", "request_id", "attempt", "workspace_profile_id", "session_id", "agent", "task_type", "rule", "provider",
-    "model", "location", "created_at",
+    "model", "location", "created_at", "reserved_micro_usd",
 )  # fmt: skip
 _END_COLUMNS = (
     "status", "success", "settled_at", "latency_ms", "time_to_first_token_ms", "input_tokens", "cached_input_tokens",
@@ -74,7 +74,7 @@ def pending_row(start: AttemptStart) -> Row:
     return (
         start.id, start.request_id, start.attempt, start.workspace_profile_id, start.session_id, start.agent,
         start.task_type, start.rule, start.provider, start.model, start.location, "pending", "unknown",
-        to_text(start.created_at),
+        to_text(start.created_at), start.reserved_micro_usd,
     )  # fmt: skip
 
 
@@ -86,6 +86,7 @@ def settled_row(start: AttemptStart, end: AttemptEnd) -> Row:
         end.input_tokens, end.cached_input_tokens, end.cache_write_tokens, end.output_tokens, end.reasoning_tokens,
         end.cost_micro_usd, end.cost_source.value, end.latency_ms, end.time_to_first_token_ms,
         end.status is Status.OK, end.error_code, end.error_message, to_text(start.created_at), to_text(end.settled_at),
+        start.reserved_micro_usd,
     )  # fmt: skip
 
 

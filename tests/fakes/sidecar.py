@@ -90,6 +90,8 @@ def write_config(
     default_workspace: str | None = None,
     models_extra: Mapping[str, Any] | None = None,
     routing_extra: Mapping[str, Any] | None = None,
+    profiles_extra: Mapping[str, Any] | None = None,
+    agents: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """The YAML files of a configuration folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,8 +102,14 @@ def write_config(
     files = {
         "models.yaml": {"models": list(models), **(models_extra or {})},
         "routing.yaml": {"rules": list(rules), **(routing_extra or {})},
-        "profiles.yaml": {"default_workspace": default_workspace or profiles[0]["id"], "profiles": list(profiles)},
+        "profiles.yaml": {
+            "default_workspace": default_workspace or profiles[0]["id"],
+            "profiles": list(profiles),
+            **(profiles_extra or {}),
+        },
     }
+    if agents:
+        files["agents.yaml"] = {"agents": list(agents)}
     for name, content in files.items():
         (folder / name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 

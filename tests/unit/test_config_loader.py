@@ -293,12 +293,12 @@ def test_time_zones_exist(tmp_path: Path, zone: str) -> None:
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [
-        ("{period: fortnight, limit_usd: 1}", "must be 'hour', 'day', 'week' or 'month'"),
+        ("{period: fortnight, limit_usd: 1}", "must be 'hour', 'day', 'week', 'month' or 'request'"),
         ("{period: week, limit_usd: -1}", "must be greater than or equal to 0"),
         ("{period: week, limit_usd: 1.0e+300}", "must be less than or equal to 1000000000"),
         ("{period: week, limit_usd: 1, alert_at: [1.0, 0.5]}", "must rise"),
         ("{period: week, limit_usd: 1, alert_at: [0]}", "must be greater than 0"),
-        ("{period: week, limit_usd: 1, on_limit: panic}", "must be 'alert', 'local_only' or 'block'"),
+        ("{period: week, limit_usd: 1, on_limit: panic}", "must be 'alert', 'cheaper', 'local_only' or 'block'"),
         ("{period: week, limit_usd: 1}, {period: week, limit_usd: 2}", "already limits a week"),
     ],
 )
@@ -311,7 +311,7 @@ def test_budgets_make_sense(tmp_path: Path, scope: str, budget: str, expected: s
 
 def test_budgets_of_one_period_may_differ_in_what_they_do(tmp_path: Path) -> None:
     text = "budgets: [{period: week, limit_usd: 5}, {period: week, limit_usd: 9, on_limit: block}]"
-    assert load(write(tmp_path, profiles=text)).warnings == ("profiles.yaml: budgets are read but not enforced yet",)
+    assert load(write(tmp_path, profiles=text)).warnings == ()
 
 
 SECRET = "sk-ant-REDACTED"

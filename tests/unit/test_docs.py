@@ -35,6 +35,7 @@ SECTIONS: list[tuple[str, type[schema.Entry]]] = [
     ("profiles.yaml", schema.ProfilesFile),
     ("profiles.yaml/profiles", schema.Profile),
     ("profiles.yaml/budgets", schema.Budget),
+    ("profiles.yaml/unknown_price", schema.CountAs),
     ("agents.yaml", schema.AgentsFile),
     ("agents.yaml/agents", schema.AgentEntry),
 ]

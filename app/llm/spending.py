@@ -1,0 +1,153 @@
+"""What a request may spend: its budgets, asked for each model it is about to call.
+
+The policy decides by the model alone, before a route exists. A budget decides by what the call would cost, so only once
+a window was fitted; this is where the router asks, and `explain` with it. What a refusal means:
+
+    block        before the stream: the request is refused, 402; after it has begun: the model is left out
+    local_only   the model and every other cloud model of the route are left out; the local fallback steps in
+    cheaper      the model is left out: the next one that the budget allows is asked
+    upgrade      whatever the budget says, the window is fitted again without that upgrade
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from app.context.blocks import ContextWindow
+from app.errors import BudgetExceeded, UnknownModel
+from app.llm.fitting import Fitted, Fitter
+from app.llm.plan import Plan
+from app.routing.policy import missing_capability, permitted
+from app.routing.route import Candidate, Origin, Removed
+from app.routing.spec import ModelSpec
+from app.usage.budgets import Budgets, Reservation
+from app.usage.limits import LIKELY_OUTPUT_TOKENS, Quote, Refusal
+from app.usage.pricing import estimate
+from app.usage.spend import Scope
+
+Ask: TypeAlias = Callable[[Fitted], Refusal | None]
+"""Whether the budgets let a fitted model be called; None: they do."""
+
+
+def quote_of(model: ModelSpec, window: ContextWindow) -> Quote:
+    """What a call with this window may cost: the prompt, nothing of it cached, and the output reserve."""
+    price, prompt, output = model.price.value, window.input_tokens, window.reserved_output
+    return Quote(
+        model.id,
+        model.location.is_local,
+        estimate(prompt, output, price),
+        estimate(prompt, min(output, LIKELY_OUTPUT_TOKENS), price),
+        prompt + output,
+    )
+
+
+@dataclass(slots=True)
+class Spending:
+    """One request's dealings with its budgets; at most one reservation at a time, for the call that is next or runs."""
+
+    budgets: Budgets
+    scope: Scope
+    spent: int = 0
+    """Micro-dollars of the calls that have ended."""
+    reservation: Reservation | None = None
+    notes: list[str] = field(default_factory=list)
+    """What shadow budgets would have done, each said once."""
+
+    def judge(self, fitted: Fitted) -> Refusal | None:
+        """For `explain`: nothing is held."""
+        return self.budgets.judge(self.scope, quote_of(fitted.model, fitted.window), self.spent)
+
+    def hold(self, fitted: Fitted) -> Refusal | None:
+        """Reserve for the next call to this model; None where that was possible."""
+        self.release()
+        found = self.budgets.reserve(self.scope, quote_of(fitted.model, fitted.window), self.spent)
+        if isinstance(found, Refusal):
+            return found
+        self.reservation = found
+        self.notes += [note for note in found.notes if note not in self.notes]
+        return None
+
+    def release(self) -> None:
+        """Give back what no call has used; what a call has cost is remembered."""
+        if self.reservation is not None:
+            self.budgets.release(self.reservation)
+            self.spent += self.reservation.cost
+            self.reservation = None
+
+
+async def fit_within(fitter: Fitter, plan: Plan, model: ModelSpec, ask: Ask) -> tuple[Plan, Fitted, Refusal | None]:
+    """`model` fitted, and what the budgets say to it. An upgrade they refuse is taken out of the plan, and the window
+    fitted again without it. Raises `ContextTooLarge`."""
+    while True:
+        fitted = await fitter.fit(plan, model)
+        refusal = ask(fitted)
+        if refusal is None or fitted.model.id == model.id:
+            return plan, fitted, refusal
+        plan = without(plan, fitted.model.id, Origin.UPGRADE, refusal.reason)
+
+
+def without(plan: Plan, model_id: str, origin: Origin, reason: str) -> Plan:
+    """The plan without a model that a budget forbids, and with the reason."""
+    route = plan.route
+    if origin is Origin.UPGRADE:
+        route = replace(route, upgrades=tuple(m for m in route.upgrades if m.id != model_id))
+    else:
+        route = replace(
+            route,
+            candidates=tuple(c for c in route.candidates if c.model.id != model_id),
+            reasons=(*route.reasons, f"{model_id} was left out: {reason}"),
+        )
+    removed = (*route.removed, Removed(model_id, origin, "budget", reason))
+    return replace(plan, route=replace(route, removed=removed))
+
+
+def leave_out(
+    plan: Plan, refusal: Refusal, candidate: Candidate, waiting: Sequence[Candidate]
+) -> tuple[Plan, list[Candidate]]:
+    """The plan, and those who wait, without whom the refusal leaves out: the candidate, and with `local_only` every
+    other model of the route that is not local, upgrades included."""
+    plan = without(plan, candidate.model.id, candidate.origin, refusal.reason)
+    if refusal.on_limit != "local_only":
+        return plan, list(waiting)
+    why = f"{refusal.limit} leaves local models only"
+    for other in waiting:
+        if not other.model.location.is_local:
+            plan = without(plan, other.model.id, other.origin, why)
+    for model in plan.route.upgrades:
+        if not model.location.is_local:
+            plan = without(plan, model.id, Origin.UPGRADE, why)
+    return plan, [other for other in waiting if other.model.location.is_local]
+
+
+def fallback_for(plan: Plan, refusal: Refusal) -> list[Candidate]:
+    """The local model that steps in where a `local_only` budget has left none, if one can do what is asked."""
+    config = plan.policy.config
+    name = plan.policy.profile(plan.facts.workspace).local_fallback or config.routing.local_fallback
+    asked = {c.model.id for c in plan.route.candidates} | {r.model for r in plan.route.removed}
+    if refusal.on_limit != "local_only" or name is None or name in asked or plan.request.one_try:
+        return []
+    try:
+        model = plan.policy.catalog.resolve(name)
+    except UnknownModel:
+        return []
+    usable = permitted(model, local_only=True).allowed and model.unusable is None
+    return [Candidate(model, Origin.LOCAL_FALLBACK)] if usable and not missing_capability(model, plan.facts) else []
+
+
+def exceeded(refusal: Refusal) -> BudgetExceeded:
+    """The 402 of a request that budgets leave no model for."""
+    limit = refusal.limit
+    return BudgetExceeded(
+        refusal.reason,
+        budget={
+            "key": limit.key,
+            "workspace": limit.workspace,
+            "agent": limit.agent,
+            "task_type": limit.task_type,
+            "period": limit.entry.period,
+            "limit_usd": limit.entry.limit_usd,
+            "on_limit": limit.entry.on_limit,
+        },
+    )

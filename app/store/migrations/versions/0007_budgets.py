@@ -1,0 +1,22 @@
+"""Budgets: what an attempt may cost, and which alerts were raised."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("llm_usage_log", sa.Column("reserved_micro_usd", sa.Integer))
+    op.create_table(
+        "budget_alerts",
+        sa.Column("budget", sa.Text, primary_key=True, nullable=False),
+        sa.Column("period_start", sa.Text, primary_key=True, nullable=False),
+        sa.Column("occasion", sa.Text, primary_key=True, nullable=False),
+        sa.Column("created_at", sa.Text, nullable=False),
+    )

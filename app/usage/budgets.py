@@ -1,0 +1,289 @@
+"""Budgets: reserve before a call, settle or release after it, alert when it is time.
+
+    reserve ──> Reservation ── settle(cost) ──> used += cost, reserved -= held ── alerts
+       │             └──────── release ───────> reserved -= held
+       └──> Refusal: the strictest budget that objects, and why
+
+What is used is kept in memory in integer micro-dollars, made from the ledger at the start and again from
+`SpendHistory` when a period ends or the configuration changes; so it survives a restart, a crash and a reload.
+Reserving is one step of the event loop, in which nothing else can happen: however many requests come at once, none sees
+money that another has taken. Every attempt is counted into the period in which it began, as in the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from app.config.loader import Config
+from app.store.database import Database, StoreUnavailable
+from app.usage.alerts import Alerts, AlertSink, Told, read_told, write_told
+from app.usage.limits import Limit, Quote, Refusal, Standing, limits_of, objection, strictest
+from app.usage.periods import Span, span_of
+from app.usage.spend import KEPT, Amount, Scope, SpendHistory, read_history
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Meter:
+    """One limit, and where it stands in the period `span`."""
+
+    limit: Limit
+    span: Span
+    used: int = 0
+    reserved: int = 0
+    running: int = 0
+    """Calls that hold some of it."""
+    unpriced_calls: int = 0
+    """Calls of this period whose price is not known."""
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.used, self.reserved)
+
+    @property
+    def fraction(self) -> float:
+        """Used share of the limit; a limit of nothing is used up."""
+        return self.used / self.limit.micro_usd if self.limit.micro_usd else 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Reservation:
+    """What one call holds, until `settle` or `release`. Made by `Budgets.reserve`."""
+
+    scope: Scope
+    quote: Quote
+    at: datetime
+    spent: int
+    """What its request had spent before."""
+    capped: bool = False
+    """True: the call must not write more than was quoted, or the budget would not hold."""
+    notes: tuple[str, ...] = ()
+    """What shadow budgets would have done."""
+    cost: int = 0
+    """In micro-dollars, once it is settled; 0 where unknown."""
+    is_open: bool = True
+    held: dict[Meter, int] = field(default_factory=dict)
+
+
+class Budgets:
+    """One per process. Every method is called on the event loop, and none waits.
+
+    `in_force` gives the configuration; a new one is taken up by the next call. `sink` hears the alerts.
+    """
+
+    def __init__(
+        self,
+        in_force: Callable[[], Config],
+        now: Callable[[], datetime],
+        history: SpendHistory | None = None,
+        alerts: Alerts | None = None,
+    ) -> None:
+        self._in_force = in_force
+        self.now = now
+        self._history = history or SpendHistory()
+        self._alerts = alerts or Alerts()
+        self._open: set[Reservation] = set()
+        self._config: Config | None = None
+        self._meters: tuple[Meter, ...] = ()
+        self._covering: dict[Scope, tuple[Meter, ...]] = {}
+
+    @classmethod
+    async def open(cls, database: Database, in_force: Callable[[], Config], now: Callable[[], datetime]) -> Budgets:
+        """Budgets as the ledger says that they stand, after what a crash cut off was marked as interrupted.
+
+        A ledger that cannot be read at this moment is no reason not to start: then budgets begin at nothing, and the
+        log says so.
+        """
+        moment = now()
+
+        def note(told: Told) -> None:
+            try:
+                database.write_soon(lambda connection: write_told(connection, told, now()), durable=False)
+            except StoreUnavailable as error:
+                log.warning("an alert could not be noted and may be raised again: %s", error.detail)
+
+        try:
+            history = await database.read(lambda connection: read_history(connection, moment))
+            told = await database.read(lambda connection: read_told(connection, moment))
+        except StoreUnavailable as error:
+            log.error("what budgets have used so far is not known: %s", error.detail)
+            history, told = SpendHistory(), set()
+        return cls(in_force, now, history, Alerts(told, note))
+
+    def tell(self, sink: AlertSink) -> None:
+        """Have `sink` hear the alerts from now on, those that are due at once."""
+        self._alerts.sink = sink
+        for meter in self.meters():
+            self._alerts.look(meter, self._workspace(meter))
+
+    def meters(self) -> tuple[Meter, ...]:
+        """Every budget as it stands now, in the order of the configuration. To read."""
+        now = self.now()
+        self._refresh(now)
+        return self._meters
+
+    def covering(self, scope: Scope) -> tuple[Meter, ...]:
+        """Those that cover `scope`, as they stand now."""
+        now = self.now()
+        self._refresh(now)
+        if (found := self._covering.get(scope)) is None:
+            found = tuple(meter for meter in self._meters if meter.limit.covers(scope))
+            if len(self._covering) > 1_000:
+                self._covering.clear()
+            self._covering[scope] = found
+        return found
+
+    def used_fraction(self, scope: Scope) -> float:
+        """The largest used share of the budgets that cover `scope`: `budget_used` in conditions.
+
+        Budgets per request and shadow budgets are left out: the one begins at nothing, the other must change nothing.
+        """
+        real = (m for m in self.covering(scope) if not m.limit.per_request and not m.limit.entry.shadow)
+        return max((meter.fraction for meter in real), default=0.0)
+
+    def judge(self, scope: Scope, quote: Quote, spent: int = 0) -> Refusal | None:
+        """What `reserve` would refuse now; holds nothing and alerts nobody."""
+        refusals, _ = self._refusals(scope, quote, spent)
+        return strictest([refusal for refusal, _ in refusals])
+
+    def reserve(self, scope: Scope, quote: Quote, spent: int = 0) -> Reservation | Refusal:
+        """Hold what the call may cost under every budget that covers it, or say why it may not be made.
+
+        `spent`: micro-dollars that the same request has spent so far.
+        """
+        refusals, shadows = self._refusals(scope, quote, spent)
+        for refusal, meter in (*refusals, *shadows):
+            self._alerts.acted(meter, refusal.reason, self._workspace(meter))
+        if (refused := strictest([refusal for refusal, _ in refusals])) is not None:
+            return refused
+        covering = self.covering(scope)
+        capped = not quote.is_free and any(meter.limit.is_enforced for meter in covering)
+        notes = tuple(f"shadow: {refusal.on_limit}: {refusal.reason}" for refusal, _ in shadows)
+        reservation = Reservation(scope, quote, self.now(), spent, capped, notes)
+        self._hold(reservation, covering)
+        self._open.add(reservation)
+        return reservation
+
+    def begin(self, reservation: Reservation) -> datetime:
+        """The call is made now: this is when its row begins, and the period that it counts into. What was held over a
+        pause in which a period ended is held in the new one."""
+        covering = self.covering(reservation.scope)
+        reservation.at = self.now()
+        self._hold(reservation, tuple(meter for meter in covering if meter not in reservation.held))
+        return reservation.at
+
+    def settle(self, reservation: Reservation, cost: int | None, tokens: int) -> None:
+        """The call has ended and cost this; None: its price is not known, and it used `tokens`.
+
+        Settling what is settled or released changes nothing.
+        """
+        if not self._close(reservation):
+            return
+        reservation.cost = cost or 0
+        amount = Amount(0, tokens, 1) if cost is None else Amount(cost)
+        if cost == 0:
+            return
+        now = self.now()
+        self._refresh(now)
+        self._history.add(reservation.scope, reservation.at, amount)
+        for meter in self.covering(reservation.scope):
+            if meter.limit.per_request:
+                spent = reservation.spent + meter.limit.used_of(amount)
+                self._alerts.look(replace(meter, used=spent), self._workspace(meter))
+                continue
+            if meter.span.holds(reservation.at):
+                meter.used += meter.limit.used_of(amount)
+                meter.unpriced_calls += amount.unpriced_calls
+            self._alerts.look(meter, self._workspace(meter))
+
+    def release(self, reservation: Reservation) -> None:
+        """The call was never made. Releasing what is settled or released changes nothing."""
+        self._close(reservation)
+
+    def history(self, meter: Meter, until: datetime) -> list[tuple[datetime, int]]:
+        """(when, micro-dollars) of what was spent under a budget in its period, by the quarter of an hour, in order."""
+        found: dict[datetime, int] = {}
+        for scope, at, amount in self._history.each(meter.span.start, until):
+            if meter.limit.covers(scope):
+                found[at] = found.get(at, 0) + meter.limit.used_of(amount)
+        return sorted(found.items())
+
+    def _refusals(
+        self, scope: Scope, quote: Quote, spent: int
+    ) -> tuple[list[tuple[Refusal, Meter]], list[tuple[Refusal, Meter]]]:
+        """What the budgets object, and what shadow budgets would."""
+        real: list[tuple[Refusal, Meter]] = []
+        shadows: list[tuple[Refusal, Meter]] = []
+        for meter in self.covering(scope):
+            standing = Standing(spent, 0) if meter.limit.per_request else meter.standing
+            if reason := objection(meter.limit, standing, quote):
+                (shadows if meter.limit.entry.shadow else real).append((Refusal(meter.limit, reason), meter))
+        return real, shadows
+
+    def _hold(self, reservation: Reservation, meters: tuple[Meter, ...]) -> None:
+        for meter in meters:
+            held = 0 if meter.limit.per_request else meter.limit.held_for(reservation.quote)
+            if held and meter.span.holds(reservation.at):
+                reservation.held[meter] = held
+                meter.reserved += held
+                meter.running += 1
+
+    def _close(self, reservation: Reservation) -> bool:
+        """Give back what it holds; False where that was done."""
+        if not reservation.is_open:
+            return False
+        reservation.is_open = False
+        self._open.discard(reservation)
+        for meter, held in reservation.held.items():
+            meter.reserved -= held
+            meter.running -= 1
+        reservation.held.clear()
+        return True
+
+    def _refresh(self, now: datetime) -> None:
+        config = self._in_force()
+        if config is not self._config:
+            self._configure(config, now)
+            return
+        for meter in self._meters:
+            if not meter.span.holds(now):
+                self._begin(meter, now)
+
+    def _configure(self, config: Config, now: datetime) -> None:
+        """Other budgets, each with what was spent under it so far, and with the calls that are running."""
+        self._config = config
+        self._covering.clear()
+        for reservation in self._open:
+            reservation.held.clear()
+        self._meters = tuple(Meter(limit, _span(limit, now)) for limit in limits_of(config))
+        for meter in self._meters:
+            self._begin(meter, now)
+
+    def _begin(self, meter: Meter, now: datetime) -> None:
+        """The period that `now` lies in, with what was spent in it already (after a reload, or a clock set back)."""
+        meter.span = _span(meter.limit, now)
+        meter.used = meter.reserved = meter.running = meter.unpriced_calls = 0
+        self._history.forget(now - KEPT)
+        if meter.limit.per_request:
+            return
+        for scope, _, amount in self._history.each(meter.span.start, meter.span.end):
+            if meter.limit.covers(scope):
+                meter.used += meter.limit.used_of(amount)
+                meter.unpriced_calls += amount.unpriced_calls
+        for reservation in self._open:
+            reservation.held.pop(meter, None)
+            if meter.limit.covers(reservation.scope):
+                self._hold(reservation, (meter,))
+
+    def _workspace(self, meter: Meter) -> str:
+        """Whose inbox an alert goes to: the budget's own workspace, else the one that requests use by default."""
+        return meter.limit.workspace or self._in_force().default_profile.id
+
+
+def _span(limit: Limit, now: datetime) -> Span:
+    # A limit per request has no period; its alerts come once a day.
+    return span_of("day" if limit.per_request else limit.entry.period, now, limit.zone)
