@@ -111,7 +111,7 @@ def _application() -> FastAPI:
         *(chat, explain, sessions, memory, indexing, entities, agents, usage, models, config, keys, dashboard, events),
         health,
     )
-    for room in rooms:
+    for room in (*rooms, budgets):
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(openai.router)
