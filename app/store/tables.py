@@ -56,7 +56,6 @@ llm_usage_log = Table(
     Column("error_message", Text),
     Column("created_at", Text, nullable=False),
     Column("settled_at", Text),
-    Column("reserved_micro_usd", Integer),  # the most it could have cost: what an interrupted attempt is counted as
     Index("ix_llm_usage_log_created_at", "created_at", "id"),
     Index("ix_llm_usage_log_request_id", "request_id"),
     Index("ix_llm_usage_log_workspace", "workspace_profile_id", "created_at"),
@@ -135,6 +134,14 @@ request_feedback = Table(
     Index("ix_request_feedback_requested_at", "requested_at"),
 )
 """What a person thought of an answer; a second verdict replaces the first."""
+
+budget_reservations = Table(
+    "budget_reservations",
+    metadata,
+    Column("attempt_id", Text, primary_key=True, nullable=False),
+    Column("micro_usd", Integer, nullable=False),
+)
+"""The most an attempt under way may cost. What a crash leaves here is what an interrupted attempt is counted as."""
 
 budget_alerts = Table(
     "budget_alerts",

@@ -29,7 +29,7 @@ Row = tuple[Any, ...]
 
 _START_COLUMNS = (
     "id", "request_id", "attempt", "workspace_profile_id", "session_id", "agent", "task_type", "rule", "provider",
-    "model", "location", "created_at", "reserved_micro_usd",
+    "model", "location", "created_at",
 )  # fmt: skip
 _END_COLUMNS = (
     "status", "success", "settled_at", "latency_ms", "time_to_first_token_ms", "input_tokens", "cached_input_tokens",
@@ -67,6 +67,12 @@ _INSERT_PENDING = _compile(llm_usage_log, _PENDING_ORDER, lambda statement: stat
 _PENDING = llm_usage_log.c.status == literal_column(f"'{Status.PENDING.value}'")
 _UPSERT_SETTLED = _compile(llm_usage_log, _SETTLED_ORDER, _replace("id", *_END_COLUMNS, where=_PENDING))
 _UPSERT_RECEIPT = _compile(request_receipts, _RECEIPT_COLUMNS, _replace(*_RECEIPT_COLUMNS))
+_INSERT_RESERVATION = "INSERT OR IGNORE INTO budget_reservations (attempt_id, micro_usd) VALUES (?, ?)"
+_DELETE_RESERVATION = "DELETE FROM budget_reservations WHERE attempt_id = ?"
+
+
+def reservation_row(start: AttemptStart) -> Row:
+    return (start.id, start.reserved_micro_usd)
 
 
 def pending_row(start: AttemptStart) -> Row:
@@ -74,7 +80,7 @@ def pending_row(start: AttemptStart) -> Row:
     return (
         start.id, start.request_id, start.attempt, start.workspace_profile_id, start.session_id, start.agent,
         start.task_type, start.rule, start.provider, start.model, start.location, "pending", "unknown",
-        to_text(start.created_at), start.reserved_micro_usd,
+        to_text(start.created_at),
     )  # fmt: skip
 
 
@@ -86,7 +92,6 @@ def settled_row(start: AttemptStart, end: AttemptEnd) -> Row:
         end.input_tokens, end.cached_input_tokens, end.cache_write_tokens, end.output_tokens, end.reasoning_tokens,
         end.cost_micro_usd, end.cost_source.value, end.latency_ms, end.time_to_first_token_ms,
         end.status is Status.OK, end.error_code, end.error_message, to_text(start.created_at), to_text(end.settled_at),
-        start.reserved_micro_usd,
     )  # fmt: skip
 
 
@@ -167,9 +172,14 @@ def statements(entries: Sequence[Entry]) -> Iterator[tuple[str, list[Row]]]:
     pending = [pending_row(entry.start) for entry in entries if entry.end is None]
     if pending:
         yield _INSERT_PENDING, pending
+    held = [entry for entry in entries if entry.start.reserved_micro_usd]
+    if kept := [reservation_row(entry.start) for entry in held if entry.end is None]:
+        yield _INSERT_RESERVATION, kept
     settled = [settled_row(entry.start, entry.end) for entry in entries if entry.end is not None]
     if settled:
         yield _UPSERT_SETTLED, settled
+    if freed := [(entry.start.id,) for entry in held if entry.end is not None]:
+        yield _DELETE_RESERVATION, freed
     receipts = [receipt_row(entry.receipt) for entry in entries if entry.end is not None and entry.receipt is not None]
     if receipts:
         yield _UPSERT_RECEIPT, receipts
@@ -183,6 +193,8 @@ def mark_interrupted(connection: Connection, notes: Sequence[AttemptStart], now:
     for start in notes:
         with contextlib.suppress(ValueError, OverflowError, sqlite3.IntegrityError):  # a note that is no row
             driver(connection).execute(_INSERT_PENDING, pending_row(start))
+            if start.reserved_micro_usd:
+                driver(connection).execute(_INSERT_RESERVATION, reservation_row(start))
     cut_off = select(*(llm_usage_log.c[name] for name in rollups.ROW_COLUMNS)).where(_PENDING)
     found = [(*row[:8], Status.INTERRUPTED.value, *row[9:]) for row in connection.execute(cut_off)]
     connection.execute(

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, case, cast, func, select
 
-from app.store.tables import llm_usage_log, to_bound
+from app.store.tables import budget_reservations, llm_usage_log, to_bound
 from app.usage.records import Status
 
 BUCKET_SECONDS = 900
@@ -83,7 +83,7 @@ def read_history(connection: Connection, now: datetime) -> SpendHistory:
     """
     table = llm_usage_log.c
     cut_off = table.status.in_([Status.INTERRUPTED.value, Status.PENDING.value])
-    cost = func.coalesce(table.cost_micro_usd, case((cut_off, table.reserved_micro_usd)))
+    cost = func.coalesce(table.cost_micro_usd, case((cut_off, budget_reservations.c.micro_usd)))
     unknown = case((cost.is_(None), 1), else_=0)
     tokens = func.coalesce(table.input_tokens, 0) + func.coalesce(table.output_tokens, 0)
     bucket = cast(func.strftime("%s", table.created_at), Integer) // BUCKET_SECONDS
@@ -97,6 +97,7 @@ def read_history(connection: Connection, now: datetime) -> SpendHistory:
             func.sum(unknown * tokens).label("tokens"),
             func.sum(unknown).label("calls"),
         )
+        .select_from(llm_usage_log.outerjoin(budget_reservations, budget_reservations.c.attempt_id == table.id))
         .where(table.created_at >= to_bound(now - KEPT), func.coalesce(table.cost_micro_usd, 1) != 0)
         .group_by(table.workspace_profile_id, table.agent, table.task_type, "bucket")
     )

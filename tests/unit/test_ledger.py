@@ -87,7 +87,6 @@ async def test_a_row_from_pending_to_settled(database: Database, ledger: UsageLe
             "error_message": None,
             "created_at": "2026-11-24T09:30:00.000Z",
             "settled_at": "2026-11-24T09:30:02.000Z",
-            "reserved_micro_usd": None,
         }
     ]
     assert await read_receipt(database, "request-a") == receipt_of("a")

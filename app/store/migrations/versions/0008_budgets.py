@@ -12,7 +12,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("llm_usage_log", sa.Column("reserved_micro_usd", sa.Integer))
+    op.create_table(
+        "budget_reservations",
+        sa.Column("attempt_id", sa.Text, primary_key=True, nullable=False),
+        sa.Column("micro_usd", sa.Integer, nullable=False),
+    )
     op.create_table(
         "budget_alerts",
         sa.Column("budget", sa.Text, primary_key=True, nullable=False),
