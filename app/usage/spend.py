@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, case, cast, func, select
 
+from app.routing.locality import Location
 from app.store.tables import budget_reservations, llm_usage_log, to_bound
 from app.usage.records import Status
 
@@ -83,7 +84,9 @@ def read_history(connection: Connection, now: datetime) -> SpendHistory:
     """
     table = llm_usage_log.c
     cut_off = table.status.in_([Status.INTERRUPTED.value, Status.PENDING.value])
-    cost = func.coalesce(table.cost_micro_usd, case((cut_off, budget_reservations.c.micro_usd)))
+    # One on this machine that holds nothing is free.
+    held = func.coalesce(budget_reservations.c.micro_usd, case((table.location != Location.CLOUD.value, 0)))
+    cost = func.coalesce(table.cost_micro_usd, case((cut_off, held)))
     unknown = case((cost.is_(None), 1), else_=0)
     tokens = func.coalesce(table.input_tokens, 0) + func.coalesce(table.output_tokens, 0)
     bucket = cast(func.strftime("%s", table.created_at), Integer) // BUCKET_SECONDS
