@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from app.chat.conversation import Conversation
 from app.chat.heard import Heard
-from app.chat.hydrate import offered, own_characters, worth_ranking
+from app.chat.hydrate import MOST_HISTORY, offered, own_characters, worth_ranking
 from app.chat.records import check_id
 from app.chat.sessions import Sessions
 from app.chat.state import shown_state
@@ -121,7 +121,8 @@ class ChatService:
         if request.session_id is None:
             return await self._router.explain(await self._without_session(request))
         conversation = await self._conversation(request, request.session_id)
-        return await self._router.explain(await self._continued(request, conversation))
+        async with self._continued(request, conversation) as continued:
+            return await self._router.explain(continued)
 
     async def aclose(self) -> None:
         """Let answers that were just heard reach the disk."""
@@ -139,11 +140,13 @@ class ChatService:
             conversation = await self._conversation(request, session_id)
             if self._private_workspace(conversation):
                 await self._sessions.keep_private(conversation)
-            model_request = await self._continued(request, conversation)
-            if model_request.session_private:
-                # What private material brought into the answer is in the session from now on.
-                await self._sessions.keep_private(conversation)
-            async with aclosing(self._router.stream(model_request)) as batches:
+            async with (
+                self._continued(request, conversation) as continued,
+                aclosing(self._router.stream(continued)) as batches,
+            ):
+                if continued.session_private:
+                    # What private material brought into the answer is in the session from now on.
+                    await self._sessions.keep_private(conversation)
                 async for batch in batches:
                     heard.take(batch)
                     if heard.end is not None and heard.anything:
@@ -176,43 +179,59 @@ class ChatService:
         profile = self._config().profile(conversation.session.workspace)
         return profile is not None and profile.block_cloud_apis
 
-    async def _continued(self, request: ChatRequest, conversation: Conversation) -> ModelRequest:
-        """The request with what its session brings: state, summary, history, and how much each message bears on it."""
+    @asynccontextmanager
+    async def _continued(self, request: ChatRequest, conversation: Conversation) -> AsyncIterator[ModelRequest]:
+        """The request with what its session brings: state, summary, history, and how much each message bears on it.
+
+        The last may still be being computed (the question's embedding takes 4 ms): it ends with the block.
+        """
         workspace = conversation.session.workspace
         material = self._material(request, workspace)
         messages = [stored.message for stored in conversation.messages]
-        retrieved, scores = await asyncio.gather(
-            self._retrieved(request, workspace), self._history_scores(request, conversation, own_characters(material))
-        )
-        material = _with(material, retrieved)
-        code = request.contains_code
-        if code is None:
-            code = conversation.has_code or involves_code(material)
-        brought = offered(messages, scores[: len(messages)])
-        state, summary = conversation.state, conversation.summary
-        material = replace(
-            material,
-            session_state=request.session_state or (shown_state(state.state) if state else None),
-            summary=summary.text if summary else None,
-            summarised=brought.up_to(summary.to_seq) if summary else 0,
-            history=brought.history,
-            history_scores=brought.scores,
-        )
-        made = self._model_request(request, material, workspace)
-        private = conversation.session.private or retrieved.private
-        return replace(made, contains_code=code, session_private=private, warnings=retrieved.warnings)
+        ranking = self._ranking(request, conversation, own_characters(material))
+        try:
+            if ranking is not None:
+                await asyncio.sleep(0)  # the embedding begins before the rest of the work, which is done beside it
+            retrieved = await self._retrieved(request, workspace)
+            # Of a very long session only the best are offered: that cannot be known before they are ranked.
+            early = ranking is not None and len(messages) > MOST_HISTORY
+            brought = offered(messages, await ranking if ranking is not None and early else ())
+            material = _with(material, retrieved)
+            code = request.contains_code
+            if code is None:
+                code = conversation.has_code or involves_code(material)
+            state, summary = conversation.state, conversation.summary
+            material = replace(
+                material,
+                session_state=request.session_state or (shown_state(state.state) if state else None),
+                summary=summary.text if summary else None,
+                summarised=brought.up_to(summary.to_seq) if summary else 0,
+                history=brought.history,
+                history_scores=brought.scores,
+            )
+            made = self._model_request(request, material, workspace)
+            yield replace(
+                made,
+                contains_code=code,
+                ranking=None if early else ranking,
+                session_private=conversation.session.private or retrieved.private,
+                warnings=retrieved.warnings,
+            )
+        finally:
+            if ranking is not None:
+                ranking.cancel()
 
-    async def _history_scores(
+    def _ranking(
         self, request: ChatRequest, conversation: Conversation, characters: int
-    ) -> list[float | None]:
-        """How much each message bears on the query; nothing where all of them fit anyway."""
+    ) -> asyncio.Task[list[float | None]] | None:
+        """How much each message bears on the query; None where all of them fit anyway."""
         if request.retrieve:
             characters += self._retrieval.most_characters
         if not worth_ranking(conversation.messages, characters, self._smallest_window()):
-            return []
+            return None
         if conversation.unembedded:
             self._sessions.index_soon(conversation.session.id)
-        return await self._sessions.scores(conversation, _query(request))
+        return asyncio.create_task(self._sessions.scores(conversation, _query(request)))
 
     async def _retrieved(self, request: ChatRequest, workspace: str) -> Retrieved:
         if not request.retrieve:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from app.context.blocks import (
@@ -21,6 +21,7 @@ from app.context.blocks import (
     Outcome,
     Priority,
 )
+from app.context.conversation import SYSTEM_ROLES, by_relevance
 from app.context.fit import DoesNotFit, FitPlan, Sized, fit
 from app.context.gather import gather
 from app.context.render import ENTITY_LABELS, render
@@ -36,6 +37,10 @@ limit. The seed keeps 2,000 of 8,192."""
 SECTION_OVERHEAD = 10
 """Label and fence of a list of entities."""
 REFITS = 6
+TOOL_CHARACTERS = 2_000
+CALL_CHARACTERS = 500
+BLOCK_CHARACTERS = 60
+"""A block costs as much time to gather, fit and render as counting so much text: 3 µs."""
 _SYSTEM_KINDS = frozenset({Kind.SYSTEM, Kind.SESSION_STATE, Kind.ENTITY, Kind.SUMMARY})
 
 
@@ -47,7 +52,6 @@ class Prepared:
     blocks: tuple[ContextBlock, ...]
     settled: tuple[BlockOutcome, ...]
     """What became of material before any fitting: chunks that another block shows, messages that were summarised."""
-    characters: int
     plain: Message | None
     """The one user message of a request that has nothing else: needs no fitting."""
     counter: TokenCounter
@@ -55,11 +59,17 @@ class Prepared:
     _sizes: dict[Tokenizer, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     _messages: dict[Tokenizer, Mapping[int, int]] = field(default_factory=dict)
 
+    def with_scores(self, scores: Sequence[float | None]) -> Prepared:
+        """The same with `Material.history_scores`, where they were not there yet; what was counted stays counted."""
+        of_talk = [s for m, s in zip(self.material.history, scores, strict=False) if m.get("role") not in SYSTEM_ROLES]
+        material = replace(self.material, history_scores=tuple(scores))
+        return replace(self, material=material, blocks=by_relevance(self.blocks, of_talk))
+
     async def total_tokens(self, tokenizer: str) -> int:
         """All that is offered, before any trimming, as one request's tokens."""
         if (plain := self.plain) is not None:
             work = partial(self.counter.messages_tokens, (plain,), tokenizer)
-            return await self.counter.run(work, self.characters, tokenizer)
+            return await self.counter.run(work, self._uncounted(tokenizer), tokenizer)
         sizes = await self.sizes(tokenizer)
         return self.overhead() + sum(variants[0] for variants in sizes.values())
 
@@ -67,7 +77,8 @@ class Prepared:
         """Tokens of each variant of each block, by id; counted once per tokenizer, off the event loop if large."""
         key = tokenizer_of(tokenizer)
         if key not in self._sizes:
-            counted = await self.counter.run(lambda: self._count(tokenizer), self.characters, tokenizer)
+            effort = self._uncounted(tokenizer) + BLOCK_CHARACTERS * len(self.blocks)
+            counted = await self.counter.run(lambda: self._count(tokenizer), effort, tokenizer)
             self._sizes[key], self._messages[key] = counted
         return self._sizes[key]
 
@@ -85,6 +96,21 @@ class Prepared:
         kinds = {block.kind for block in self.blocks}
         lists = sum(SECTION_OVERHEAD for kind in ENTITY_LABELS if kind in kinds)
         return REQUEST_OVERHEAD + lists + (MESSAGE_OVERHEAD if kinds & _SYSTEM_KINDS else 0)
+
+    def _uncounted(self, tokenizer: str) -> int:
+        """Characters that have to be counted still: a stored conversation is known but for its newest messages."""
+        messages = [m for block in self.blocks for turn in block.turns for m in turn]
+        if self.plain is not None:
+            messages.append(self.plain)
+        texts = [content for m in messages if isinstance(content := m.get("content"), str)]
+        texts += [text for block in self.blocks for text in block.texts]
+        others = sum(_other_characters(message) for message in messages) + TOOL_CHARACTERS * len(self.material.tools)
+        return others + self.counter.uncounted(texts, tokenizer)
+
+    def fitting_effort(self, budget: int) -> int:
+        """What choosing, rendering and recounting cost, in characters to count: what is no message is counted anew."""
+        texts = sum(len(block.texts[0]) for block in self.blocks if block.texts)
+        return min(texts, 4 * budget) + BLOCK_CHARACTERS * len(self.blocks)
 
     def _count(self, tokenizer: str) -> tuple[Mapping[str, tuple[int, ...]], Mapping[int, int]]:
         """By block, and by the identity of each message in them: they live as long as the blocks do."""
@@ -120,12 +146,11 @@ class ContextBuilder:
 
     async def prepare(self, material: Material, similarity_line: float | None = None) -> Prepared:
         """Make blocks of all that is offered; independent of any model. `similarity_line` None: the builder's own."""
-        characters = _characters(material)
         plain = _plain(material)
         line = self._similarity_line if similarity_line is None else similarity_line
         if plain is not None:
-            return Prepared(material, (), (), characters, plain, self._counter, line)
-        gathered = await self._counter.run(lambda: gather(material, line), characters, "bytes")
+            return Prepared(material, (), (), plain, self._counter, line)
+        gathered = await self._counter.run(lambda: gather(material, line), _gathering_effort(material), "bytes")
         tools = (ContextBlock("tools", Kind.TOOLS, Priority.NEVER_TRIM),) if material.tools else ()
         settled = tuple(
             BlockOutcome(
@@ -133,7 +158,7 @@ class ContextBuilder:
             )
             for i, a in enumerate(gathered.absorbed)
         )
-        return Prepared(material, tools + gathered.blocks, settled, characters, None, self._counter, line)
+        return Prepared(material, tools + gathered.blocks, settled, None, self._counter, line)
 
     async def fit(
         self,
@@ -170,7 +195,7 @@ class ContextBuilder:
             return self._plain_window(target, prepared.plain, await prepared.total_tokens(tokenizer))
         sizes = await prepared.sizes(tokenizer)
         return await self._counter.run(
-            lambda: self._fitted(prepared, sizes, target), min(prepared.characters, 4 * target.budget), tokenizer
+            lambda: self._fitted(prepared, sizes, target), prepared.fitting_effort(target.budget), tokenizer
         )
 
     def _plain_window(self, target: _Target, message: Message, tokens: int) -> ContextWindow:
@@ -312,19 +337,20 @@ def _plain(material: Material) -> Message | None:
     return material.messages[0]
 
 
-def _characters(material: Material) -> int:
-    """About how much text there is: decides whether work on it leaves the event loop."""
-    total = sum(_message_characters(message) for message in (*material.messages, *material.history))
+def _gathering_effort(material: Material) -> int:
+    """What making blocks costs, in characters to count: files, traces and chunks are read, messages are only sorted."""
+    total = BLOCK_CHARACTERS * (len(material.messages) + len(material.history) + len(material.entities))
     total += len(material.system_prompt or "") + len(material.summary or "") + len(material.stacktrace or "")
     total += sum(len(chunk.text) for chunk in material.chunks) + (len(material.file.text) if material.file else 0)
-    total += sum(len(entity.summary or "") for entity in material.entities) + 2_000 * len(material.tools)
+    total += sum(len(entity.summary or "") for entity in material.entities)
     state = material.session_state
     return total + (len(state) if isinstance(state, str) else len(str(state)) if state else 0)
 
 
-def _message_characters(message: Message) -> int:
+def _other_characters(message: Message) -> int:
+    """About how much of a message beside its plain content is to be counted."""
     content = message.get("content")
-    extra = 500 if message.get("tool_calls") else 0
+    extra = CALL_CHARACTERS * len(message.get("tool_calls") or ())
     if isinstance(content, str):
-        return len(content) + extra
+        return extra
     return sum(len(str(part.get("text", ""))) for part in content or () if isinstance(part, Mapping)) + extra

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -112,6 +112,8 @@ class ModelRequest:
     """An inline completion; `material` then holds the same text, for the facts rules go by."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     agent: str | None = None
+    ranking: Awaitable[Sequence[float | None]] | None = None
+    """`Material.history_scores`, still being computed: awaited when all that does not depend on them is done."""
     session_id: str | None = None
     session_private: bool = False
     warnings: tuple[str, ...] = ()

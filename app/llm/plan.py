@@ -134,4 +134,13 @@ async def make_plan(
     )
     if request.one_try:
         route = replace(route, candidates=route.candidates[:1])
+    if request.ranking is not None:
+        await _counted_for(prepared, route)
+        prepared = prepared.with_scores(await request.ranking)
     return Plan(request, policy, prepared, facts, route)
+
+
+async def _counted_for(prepared: Prepared, route: Route) -> None:
+    """The tokens of the model that is asked first, counted while the ranking is under way."""
+    if route.candidates:
+        await prepared.sizes(route.candidates[0].model.tokenizer)

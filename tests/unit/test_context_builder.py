@@ -328,6 +328,20 @@ def test_appending_a_turn_keeps_the_rendered_prefix(material: Material, answer: 
     assert after.messages[: len(known)] == known
 
 
+@settings(max_examples=60, deadline=None)
+@given(materials(), st.lists(st.none() | st.integers(0, 3).map(float), max_size=12))
+def test_scores_that_come_later_rank_like_those_that_were_there(material: Material, scores: list[float | None]) -> None:
+    async def run() -> None:
+        at_once = await BUILDER.prepare(replace(material, history_scores=scores[: len(material.history)]))
+        later = await BUILDER.prepare(material)
+        counted = await later.sizes("llama3")
+        later = later.with_scores(scores[: len(material.history)])
+        assert later.blocks == at_once.blocks
+        assert await later.sizes("llama3") is counted
+
+    asyncio.run(run())
+
+
 # -- single behaviours ------------------------------------------------------------------------------------------------
 
 
