@@ -106,13 +106,12 @@ class ContextBlock:
 
     A block is either text (`texts`: as it will stand in the prompt, fence included) or a run of messages that must stay
     together (`turns`). Both list the whole first and then ever shorter variants. `position` orders blocks of one kind
-    in the prompt; `rank` orders blocks of one priority, best first.
+    in the prompt; which of one priority goes in first is said by the order of `Prepared.blocks`.
     """
 
     id: str
     kind: Kind
     priority: Priority
-    rank: int = 0
     position: int = 0
     texts: tuple[str, ...] = ()
     turns: tuple[tuple[Message, ...], ...] = ()

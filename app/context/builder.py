@@ -50,6 +50,7 @@ class Prepared:
 
     material: Material
     blocks: tuple[ContextBlock, ...]
+    """Their order is their rank: the best of each priority first."""
     settled: tuple[BlockOutcome, ...]
     """What became of material before any fitting: chunks that another block shows, messages that were summarised."""
     plain: Message | None
@@ -207,7 +208,7 @@ class ContextBuilder:
         )
 
     def _fitted(self, prepared: Prepared, sizes: Mapping[str, tuple[int, ...]], target: _Target) -> ContextWindow:
-        sized = [Sized(block.id, block.priority, block.rank, sizes[block.id]) for block in prepared.blocks]
+        sized = [Sized(block.id, block.priority, rank, sizes[block.id]) for rank, block in enumerate(prepared.blocks)]
         plan, messages, tokens = self._recounted(prepared, sized, target)
         return ContextWindow(
             model=target.model_id,

@@ -1,4 +1,4 @@
-"""Material -> blocks: every priority and rank is given here, so that `fit` needs to know neither kinds nor reasons.
+"""Material -> blocks: every priority and rank (their order) is given here; `fit` needs to know no kinds nor reasons.
 
 Ranks within priority 2: steps after the query and the last exchange, the summary, the rest of the stack trace, the open
 file, the three most similar chunks, the other recent messages, entities one hop away. Within priority 3: chunks at or
@@ -37,7 +37,7 @@ SESSION_PREFIX = "session:"
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Blocks with unique ids, ranked; `absorbed` are chunks whose lines another block shows."""
+    """Blocks with unique ids, in the order of their rank; `absorbed` are chunks whose lines another block shows."""
 
     blocks: tuple[ContextBlock, ...]
     absorbed: tuple[Absorbed, ...]
@@ -62,26 +62,21 @@ def gather(material: Material, similarity_line: float) -> Gathered:
         *direct,
     ]
     first = [*strong, *talk.older, *far, *weak]
-    return Gathered(tuple(_ranked([*never, *last, *first])), tidied.absorbed)
+    return Gathered(tuple(_unique([*never, *last, *first])), tidied.absorbed)
 
 
-def _ranked(blocks: Sequence[ContextBlock]) -> list[ContextBlock]:
-    """Ranks in list order, and ids made unique (`entity:x`, `entity:x#2`)."""
+def _unique(blocks: Sequence[ContextBlock]) -> list[ContextBlock]:
+    """The same in their order, with ids made unique (`entity:x`, `entity:x#2`)."""
     used: set[str] = set()
-    ranked = []
-    for rank, block in enumerate(blocks):
+    unique = []
+    for block in blocks:
         name, copy = block.id, 1
         while name in used:
             copy += 1
             name = f"{block.id}#{copy}"
         used.add(name)
-        # Not `replace`, which takes three times as long: there may be thousands.
-        ranked.append(
-            ContextBlock(
-                name, block.kind, block.priority, rank, block.position, block.texts, block.turns, block.includes
-            )
-        )
-    return ranked
+        unique.append(block if copy == 1 else replace(block, id=name))
+    return unique
 
 
 def _system_blocks(material: Material, system: Iterable[Message]) -> list[ContextBlock]:

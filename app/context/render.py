@@ -25,7 +25,7 @@ def render(blocks: Iterable[ContextBlock], chosen: Mapping[str, int]) -> tuple[M
     for block in blocks:
         by_kind[block.kind].append(block)
     for members in by_kind.values():
-        members.sort(key=lambda block: (block.position, block.rank))
+        members.sort(key=_position)
     system = _joined(by_kind, chosen, _PREFIX)
     prelude = _joined(by_kind, chosen, _PRELUDE)
     history = _turns(by_kind[Kind.HISTORY], chosen)
@@ -33,6 +33,10 @@ def render(blocks: Iterable[ContextBlock], chosen: Mapping[str, int]) -> tuple[M
     if prelude:
         query = _with_prelude(prelude, query)
     return (*([{"role": "system", "content": system}] if system else ()), *history, *query)
+
+
+def _position(block: ContextBlock) -> int:
+    return block.position
 
 
 def _joined(by_kind: Mapping[Kind, Sequence[ContextBlock]], chosen: Mapping[str, int], kinds: Iterable[Kind]) -> str:

@@ -195,7 +195,7 @@ def _with_covered(prepared: Prepared, window: ContextWindow) -> ContextWindow:
     return replace(
         window,
         blocks=tuple(
-            replace(block, outcome=Outcome.SUMMARISED, reason=IN_THE_SUMMARY)
+            BlockOutcome(block.id, block.kind, block.priority, block.tokens, Outcome.SUMMARISED, IN_THE_SUMMARY)
             if _is_lost(block) and block.id not in open_ids
             else block
             for block in window.blocks

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from enum import IntEnum
 from pathlib import Path
@@ -34,6 +34,9 @@ MAX_CHARACTERS: Final = 4_096
 BATCH_BYTES: Final = 2_048
 """A batch's longest text times its number of texts: about 500 pieces or 60 ms of one core, the longest a batch that is
 under way keeps a more urgent one waiting. Larger batches are no faster per text on a CPU."""
+QUERIES_KEPT: Final = 64
+"""Questions whose vectors are kept (100 KB): one request may ask for the same one twice, for its session and for the
+code it bears on, and what was explained is asked next."""
 _CLOSING = "the sidecar is shutting down"
 
 
@@ -70,6 +73,7 @@ class Embedder:
         self._model: _Model | None = None
         self._failure: tuple[object, str] | None = None
         self._closed = False
+        self._known: dict[bytes, Vectors] = {}
 
     @property
     def available(self) -> bool:
@@ -101,6 +105,8 @@ class Embedder:
         """
         lane = self._queries if urgency is Urgency.QUERY else self._bulk
         cut = [_readable(text) for text in texts]
+        if urgency is Urgency.QUERY and len(cut) == 1:
+            return (await asyncio.wrap_future(self._asked(cut[0]))).copy()
         batches = _batches([len(raw) for raw in cut])
         futures = [self._submit(lane, urgency, [cut[i] for i in batch]) for batch in batches or [()]]
         try:
@@ -116,6 +122,22 @@ class Embedder:
             vectors[list(batch)] = part
         return vectors
 
+    def _asked(self, query: bytes) -> Future[Vectors]:
+        """One query's vectors, kept for the next time."""
+
+        def work() -> Vectors:
+            if (known := self._known.get(query)) is None:
+                known = self._known[query] = self._loaded().run([query])
+                if len(self._known) > QUERIES_KEPT:
+                    del self._known[next(iter(self._known))]
+            return known
+
+        if (known := self._known.get(query)) is None or self._closed:
+            return self._do(self._queries, Urgency.QUERY, work)
+        done: Future[Vectors] = Future()
+        done.set_result(known)
+        return done
+
     async def aclose(self) -> None:
         """Give up what waits; batches under way end by themselves. What waits raises `EmbedderUnavailable`."""
         self._closed = True
@@ -123,8 +145,11 @@ class Embedder:
             lane.close(EmbedderUnavailable(_CLOSING))
 
     def _submit(self, lane: Lane, urgency: Urgency, texts: Sequence[bytes]) -> Future[Vectors]:
+        return self._do(lane, urgency, lambda: self._loaded().run(texts))
+
+    def _do(self, lane: Lane, urgency: Urgency, work: Callable[[], Vectors]) -> Future[Vectors]:
         try:
-            return lane.submit(lambda: self._loaded().run(texts), urgency)
+            return lane.submit(work, urgency)
         except RuntimeError as error:
             raise EmbedderUnavailable(_CLOSING) from error
 

@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 
 from app.memory import model_files
-from app.memory.embedder import BATCH_BYTES, DIMENSIONS, MAX_PIECES, Embedder, Urgency, _batches
+from app.memory.embedder import (
+    BATCH_BYTES,
+    DIMENSIONS,
+    MAX_PIECES,
+    QUERIES_KEPT,
+    Embedder,
+    Urgency,
+    _batches,
+)
 from app.memory.lanes import Lane
 from app.memory.model_files import MINILM, EmbedderUnavailable, ModelPackage, fetch, missing, verify
 from tests.fakes import tiny_minilm
@@ -74,6 +82,16 @@ class TestVectors:
     @pytest.mark.parametrize("text", ["\ud800", "\x00", "a" * 10_000_000, "\n" * 5_000, "界" * 5_000])
     async def test_any_text_has_a_vector(self, embedder: Embedder, text: str) -> None:
         assert np.isfinite(await embedder.embed([text])).all()
+
+    async def test_a_question_asked_again_is_not_computed_again(self, embedder: Embedder) -> None:
+        first, twice = await asyncio.gather(embedder.embed(["why?"]), embedder.embed(["why?"]))
+        assert (first == twice).all()
+        first[:] = 0  # whoever changes what it was given changes nobody else's
+        assert (await embedder.embed(["why?"]) == twice).all()
+        assert len(embedder._known) == 1
+        for number in range(QUERIES_KEPT + 5):
+            await embedder.embed([f"question {number}"])
+        assert len(embedder._known) == QUERIES_KEPT
 
     def test_batches_are_bounded_and_hold_every_text_once(self) -> None:
         sizes = [5_000, 0, 3, 700, 700, 700, 1, 0, 2_048, 90] * 20
