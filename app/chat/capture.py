@@ -90,7 +90,7 @@ class SessionCapture:
                 )
             state, writer = written, answer.done.model
         record = StateRecord(state, self._now(), writer)
-        await self._sessions.put_state(session_id, record)
+        await self._sessions.put_state(session_id, record, conversation.session)
         return record
 
     async def _ask(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.chat import rows
 from app.chat.conversation import Conversation, passages_of
-from app.chat.records import StoredMessage
+from app.chat.records import Session, StoredMessage
 from app.chat.turns import Line
 from app.errors import NotFound
 from app.memory.embedder import Embedder, Urgency
@@ -70,14 +70,14 @@ class MessageIndex:
         held = await self._load(name)
         by_words_alone = set(held.unembedded)
         todo = [m for m in held.messages if m.seq >= held.indexed or m.seq in by_words_alone]
-        vectors, all_embedded = await self._embed(name, todo)
+        vectors, all_embedded = await self._embed(held.session, todo)
         if by_words_alone and all_embedded:
             self._forget(name)  # the index is built again, with the vectors
         elif todo:
             held.index(vectors, upto=todo[-1].seq + 1)
         return all_embedded
 
-    async def _embed(self, name: str, messages: Sequence[StoredMessage]) -> tuple[dict[int, bytes], bool]:
+    async def _embed(self, of: Session, messages: Sequence[StoredMessage]) -> tuple[dict[int, bytes], bool]:
         """Embed and store; the vectors by `seq`, and whether every message has its own now."""
         vectors: dict[int, bytes] = {}
         if self._embedder is None or not self._embedder.available:
@@ -86,7 +86,7 @@ class MessageIndex:
             for at in range(0, len(messages), EMBEDDED_AT_ONCE):
                 some = await _vectors_of(self._embedder, messages[at : at + EMBEDDED_AT_ONCE])
                 await self._database.write(
-                    partial(rows.put_vectors, session_id=name, vectors=some),
+                    partial(rows.put_vectors, session_id=of.id, vectors=some, of=of),
                     durable=False,  # they can be computed again
                 )
                 vectors |= some

@@ -65,9 +65,16 @@ def add_session(connection: Connection, session: Session, messages: Sequence[New
 
 
 def add_messages(
-    connection: Connection, session_id: str, messages: Sequence[NewMessage], now: datetime, *, private: bool
+    connection: Connection,
+    session_id: str,
+    messages: Sequence[NewMessage],
+    now: datetime,
+    *,
+    private: bool,
+    of: Session | None = None,
 ) -> int:
     """Append; the first one's `seq`. Raises `NotFound`."""
+    _require(connection, session_id, of)
     found = connection.execute(select(_S.title, _S.private, _message_count()).where(_S.id == session_id)).one_or_none()
     if found is None:
         raise no_session(session_id)
@@ -104,8 +111,9 @@ def _message_row(session_id: str, seq: int, new: NewMessage, now: datetime) -> d
     }
 
 
-def put_vectors(connection: Connection, session_id: str, vectors: Mapping[int, bytes]) -> None:
-    """Fill in embeddings, by `seq`."""
+def put_vectors(connection: Connection, session_id: str, vectors: Mapping[int, bytes], of: Session) -> None:
+    """Fill in embeddings, by `seq`. Raises `NotFound`."""
+    _require(connection, session_id, of)
     for seq, data in vectors.items():
         connection.execute(
             update(session_messages).where(_M.session_id == session_id, _M.seq == seq).values(embedding=data)
@@ -122,9 +130,9 @@ def remove(connection: Connection, session_id: str) -> None:
         raise no_session(session_id)
 
 
-def put_state(connection: Connection, session_id: str, record: StateRecord) -> None:
+def put_state(connection: Connection, session_id: str, record: StateRecord, of: Session | None = None) -> None:
     """Raises `NotFound`."""
-    _require(connection, session_id)
+    _require(connection, session_id, of)
     values = {
         "state": orjson.dumps(record.state).decode(),
         "updated_at": to_text(record.updated_at),
@@ -134,9 +142,9 @@ def put_state(connection: Connection, session_id: str, record: StateRecord) -> N
     connection.execute(statement.on_conflict_do_update(index_elements=["session_id"], set_=values))
 
 
-def put_summary(connection: Connection, session_id: str, record: SummaryRecord) -> None:
+def put_summary(connection: Connection, session_id: str, record: SummaryRecord, of: Session | None = None) -> None:
     """Keep a further summary; earlier ones stay. Raises `NotFound`."""
-    _require(connection, session_id)
+    _require(connection, session_id, of)
     values = {
         "from_seq": record.from_seq,
         "text": record.text,
@@ -147,8 +155,14 @@ def put_summary(connection: Connection, session_id: str, record: SummaryRecord) 
     connection.execute(statement.on_conflict_do_update(index_elements=["session_id", "to_seq"], set_=values))
 
 
-def _require(connection: Connection, session_id: str) -> None:
-    if connection.execute(select(_S.id).where(_S.id == session_id)).first() is None:
+def _require(connection: Connection, session_id: str, of: Session | None = None) -> None:
+    """Raises `NotFound` where there is no such session, or another than the one that was read (`of`).
+
+    A session may be deleted while something of it is under way, and another one be made under its name: of another
+    workspace, perhaps.
+    """
+    row = connection.execute(select(_S.created_at, _S.workspace).where(_S.id == session_id)).one_or_none()
+    if row is None or (of is not None and tuple(row) != (to_text(of.created_at), of.workspace)):
         raise no_session(session_id)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from app.chat.conversation import Conversation
 from app.chat.heard import Heard
 from app.chat.hydrate import MOST_HISTORY, offered, own_characters, worth_ranking
-from app.chat.records import check_id
+from app.chat.records import Session, check_id
 from app.chat.sessions import Sessions
 from app.chat.state import shown_state
 from app.chat.summaries import RollingSummaries
@@ -136,8 +136,10 @@ class ChatService:
     async def _in_session(self, request: ChatRequest, session_id: str) -> AsyncGenerator[list[Event], None]:
         turn = await self._turns.take(check_id(session_id))
         heard, asked_at, stored = Heard(), self._now(), False
+        session: Session | None = None
         try:
             conversation = await self._conversation(request, session_id)
+            session = conversation.session
             if self._private_workspace(conversation):
                 await self._sessions.keep_private(conversation)
             async with (
@@ -151,14 +153,14 @@ class ChatService:
                     heard.take(batch)
                     if heard.end is not None and heard.anything:
                         stored = True
-                        problem = await asyncio.shield(self._remember(request, session_id, heard, asked_at, turn))
+                        problem = await asyncio.shield(self._remember(request, session, heard, asked_at, turn))
                         yield _with_warning(batch, problem)
                     else:
                         yield batch
         finally:
             # No await here: this also runs when the client has left, and the task is being cancelled.
-            if not stored and heard.anything:
-                self._remember(request, session_id, heard, asked_at, turn)
+            if not stored and heard.anything and session is not None:
+                self._remember(request, session, heard, asked_at, turn)
             elif not stored:
                 turn.end()
 
@@ -239,31 +241,31 @@ class ChatService:
         return await self._retrieval.retrieve(workspace, _query(request), request.session_id)
 
     def _remember(
-        self, request: ChatRequest, session_id: str, heard: Heard, asked_at: datetime, turn: Turn
+        self, request: ChatRequest, session: Session, heard: Heard, asked_at: datetime, turn: Turn
     ) -> asyncio.Task[str | None]:
         """Store what was asked and heard, then end the turn; a task of its own, so that nobody's leaving stops it."""
-        task = asyncio.create_task(self._stored(request, session_id, heard, asked_at, turn))
+        task = asyncio.create_task(self._stored(request, session, heard, asked_at, turn))
         self._remembering.add(task)
         task.add_done_callback(self._remembering.discard)
         return task
 
     async def _stored(
-        self, request: ChatRequest, session_id: str, heard: Heard, asked_at: datetime, turn: Turn
+        self, request: ChatRequest, session: Session, heard: Heard, asked_at: datetime, turn: Turn
     ) -> str | None:
         """What went wrong, as a warning: an answer that cannot be stored is an answer all the same."""
         try:
             messages = heard.messages(request.messages, asked_at, request.request_id)
-            await self._sessions.remember(session_id, messages)
+            await self._sessions.remember(session.id, messages, session)
         except SidecarError as error:
-            log.warning("an answer was not stored in session %s: %s", session_id, error.detail)
+            log.warning("an answer was not stored in session %s: %s", session.id, error.detail)
             return f"the answer was not stored in the session: {error.detail}"
         except Exception:
-            log.exception("an answer was not stored in session %s", session_id)
+            log.exception("an answer was not stored in session %s", session.id)
             return "the answer was not stored in the session; the sidecar's log says why"
         finally:
             turn.end()
-        self._sessions.index_soon(session_id)
-        self._summaries.after_answer(session_id)
+        self._sessions.index_soon(session.id)
+        self._summaries.after_answer(session.id)
         return None
 
     def _material(self, request: ChatRequest, workspace: str | None = None) -> Material:

@@ -130,19 +130,20 @@ class Sessions:
         by_meaning = await self._index.update(session_id)
         return Appended(first, len(messages), "meaning and words" if by_meaning else "words")
 
-    async def remember(self, session_id: str, messages: Sequence[NewMessage]) -> int:
+    async def remember(self, session_id: str, messages: Sequence[NewMessage], of: Session | None = None) -> int:
         """Store messages; returns the `seq` of the first once they are on disk. `index_soon` makes them searchable.
 
-        A session used while its workspace is private is private from then on. Raises like `append`.
+        `of`, here and below: the session they belong to, as it was read. Where it was deleted since, another one under
+        its name gets nothing of it: `NotFound`. A session used while its workspace is private is private from then on. Raises like `append`.
         """
         name = check_id(session_id)
         _check_amount(messages)
-        return await self._changes.run(name, lambda: self._remember(name, messages))
+        return await self._changes.run(name, lambda: self._remember(name, messages, of))
 
-    async def _remember(self, name: str, messages: Sequence[NewMessage]) -> int:
+    async def _remember(self, name: str, messages: Sequence[NewMessage], of: Session | None) -> int:
         now = self._now()
         private = await self._is_private_now(name)
-        first = await self._database.write(lambda c: rows.add_messages(c, name, messages, now, private=private))
+        first = await self._database.write(lambda c: rows.add_messages(c, name, messages, now, private=private, of=of))
         held = self._cache.get(name)
         if held is None:
             return first
@@ -189,23 +190,23 @@ class Sessions:
         name = check_id(session_id)
         return await self._database.read(lambda connection: rows.get_state(connection, name))
 
-    async def put_state(self, session_id: str, record: StateRecord) -> None:
+    async def put_state(self, session_id: str, record: StateRecord, of: Session | None = None) -> None:
         """Replace the state. Raises `NotFound`, `StoreUnavailable`."""
         name = check_id(session_id)
 
         async def put() -> None:
-            await self._database.write(lambda connection: rows.put_state(connection, name, record))
+            await self._database.write(lambda connection: rows.put_state(connection, name, record, of))
             if (held := self._cache.get(name)) is not None:
                 held.state = record
 
         await self._changes.run(name, put)
 
-    async def put_summary(self, session_id: str, record: SummaryRecord) -> None:
+    async def put_summary(self, session_id: str, record: SummaryRecord, of: Session | None = None) -> None:
         """Use a further summary from now on. Raises `NotFound`, `StoreUnavailable`."""
         name = check_id(session_id)
 
         async def put() -> None:
-            await self._database.write(lambda connection: rows.put_summary(connection, name, record))
+            await self._database.write(lambda connection: rows.put_summary(connection, name, record, of))
             if (held := self._cache.get(name)) is not None:
                 held.summary = record
 

@@ -135,7 +135,7 @@ class RollingSummaries:
                 self._failed.popitem(last=False)
             return False
         self._failed.pop(session_id, None)
-        await self._sessions.put_summary(session_id, record)
+        await self._sessions.put_summary(session_id, record, conversation.session)
         return True
 
     async def _summarised(self, conversation: Conversation, fold: Fold) -> SummaryRecord | None:
