@@ -134,7 +134,8 @@ class Sessions:
         """Store messages; returns the `seq` of the first once they are on disk. `index_soon` makes them searchable.
 
         `of`, here and below: the session they belong to, as it was read. Where it was deleted since, another one under
-        its name gets nothing of it: `NotFound`. A session used while its workspace is private is private from then on. Raises like `append`.
+        its name gets nothing of it: `NotFound`. A session used while its workspace is private is private from then on.
+        Raises like `append`.
         """
         name = check_id(session_id)
         _check_amount(messages)

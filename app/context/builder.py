@@ -22,6 +22,7 @@ from app.context.blocks import (
     Priority,
 )
 from app.context.conversation import SYSTEM_ROLES, by_relevance
+from app.context.fence import one_line
 from app.context.fit import DoesNotFit, FitPlan, Sized, fit
 from app.context.gather import gather
 from app.context.render import ENTITY_LABELS, render
@@ -37,6 +38,8 @@ limit. The seed keeps 2,000 of 8,192."""
 SECTION_OVERHEAD = 10
 """Label and fence of a list of entities."""
 REFITS = 6
+PUT_BACK = 24
+"""Blocks that are tried once more, one by one, where something of priority 2 had to go."""
 TOOL_CHARACTERS = 2_000
 CALL_CHARACTERS = 500
 BLOCK_CHARACTERS = 60
@@ -153,11 +156,11 @@ class ContextBuilder:
             return Prepared(material, (), (), plain, self._counter, line)
         gathered = await self._counter.run(lambda: gather(material, line), _gathering_effort(material), "bytes")
         tools = (ContextBlock("tools", Kind.TOOLS, Priority.NEVER_TRIM),) if material.tools else ()
+        chunks = [(Kind.CHUNK, a.chunk.path or "", f"shown in {a.into}") for a in gathered.absorbed]
+        entities = [(Kind.ENTITY, one_line(e.name), "another block names it") for e in gathered.repeated]
         settled = tuple(
-            BlockOutcome(
-                f"absorbed:{i}:{a.chunk.path or ''}", Kind.CHUNK.value, 3, 0, Outcome.DROPPED, f"shown in {a.into}"
-            )
-            for i, a in enumerate(gathered.absorbed)
+            BlockOutcome(f"absorbed:{i}:{name}", kind.value, 3, 0, Outcome.DROPPED, reason)
+            for i, (kind, name, reason) in enumerate([*chunks, *entities])
         )
         return Prepared(material, tools + gathered.blocks, settled, None, self._counter, line)
 
@@ -210,6 +213,8 @@ class ContextBuilder:
     def _fitted(self, prepared: Prepared, sizes: Mapping[str, tuple[int, ...]], target: _Target) -> ContextWindow:
         sized = [Sized(block.id, block.priority, rank, sizes[block.id]) for rank, block in enumerate(prepared.blocks)]
         plan, messages, tokens = self._recounted(prepared, sized, target)
+        if any(size.priority == Priority.TRIM_LAST and size.id not in plan.chosen for size in sized):
+            plan, messages, tokens = self._priority_2_first(prepared, sized, target)
         return ContextWindow(
             model=target.model_id,
             window=target.window,
@@ -240,6 +245,30 @@ class ContextBuilder:
             # Doubling: leaving a message out can add a gap marker, so one step of the excess may not be enough.
             room = min(room, plan.tokens) - max(1, tokens - target.budget) * 2**attempt
         raise target.too_large(tokens)
+
+    def _priority_2_first(
+        self, prepared: Prepared, sized: Sequence[Sized], target: _Target
+    ) -> tuple[FitPlan, tuple[Message, ...], int]:
+        """Where priority 2 loses a block: chosen as though there were no priority 3, which gets what is left.
+
+        Each block that is put back is rendered and counted with the whole: the steps of `_recounted` can overshoot.
+        """
+        essential = [size for size in sized if size.priority != Priority.TRIM_FIRST]
+        plan, messages, tokens = self._recounted(prepared, essential, target)
+        fixed = sum(size.sizes[0] for size in sized if size.id == "tools")
+        tries = PUT_BACK
+        for size in sorted(sized, key=lambda size: (size.priority, size.rank)):
+            room = target.budget - tokens + SECTION_OVERHEAD
+            if size.id in plan.chosen or size.sizes[-1] > room or tries == 0:
+                continue
+            tries -= 1
+            variant = next(index for index, cost in enumerate(size.sizes) if cost <= room)
+            with_it = FitPlan({**plan.chosen, size.id: variant}, plan.tokens + size.sizes[variant])
+            rendered = render(prepared.blocks, with_it.chosen)
+            counted = fixed + prepared.messages_tokens(rendered, target.tokenizer)
+            if counted <= target.budget:
+                plan, messages, tokens = with_it, rendered, counted
+        return plan, messages, tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,12 @@ SESSION_PREFIX = "session:"
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Blocks with unique ids, in the order of their rank; `absorbed` are chunks whose lines another block shows."""
+    """Blocks with unique ids, in the order of their rank; `absorbed` are chunks whose lines another block shows,
+    `repeated` entities that another block names."""
 
     blocks: tuple[ContextBlock, ...]
     absorbed: tuple[Absorbed, ...]
+    repeated: tuple[EntityNote, ...]
 
 
 def gather(material: Material, similarity_line: float) -> Gathered:
@@ -50,7 +52,8 @@ def gather(material: Material, similarity_line: float) -> Gathered:
     tidied = tidy(material.chunks, material.file, similarity_line)
     trace = parse_trace(material.stacktrace) if material.stacktrace and material.stacktrace.strip() else None
     top, strong, weak = _chunk_blocks(tidied.chunks, similarity_line)
-    direct, far = _entity_blocks(material.entities)
+    entities, repeated = _once(material.entities)
+    direct, far = _entity_blocks(entities)
     never = [*_system_blocks(material, conversation.system), *talk.never, *_trace_essential(trace)]
     last = [
         *talk.newest,
@@ -62,7 +65,7 @@ def gather(material: Material, similarity_line: float) -> Gathered:
         *direct,
     ]
     first = [*strong, *talk.older, *far, *weak]
-    return Gathered(tuple(_unique([*never, *last, *first])), tidied.absorbed)
+    return Gathered(tuple(_unique([*never, *last, *first])), tidied.absorbed, tuple(repeated))
 
 
 def _unique(blocks: Sequence[ContextBlock]) -> list[ContextBlock]:
@@ -175,11 +178,20 @@ def _chunk_text(chunk: CodeChunk) -> str:
     return fenced(f"{label}:", chunk.text)
 
 
-def _entity_blocks(entities: Iterable[EntityNote]) -> tuple[list[ContextBlock], list[ContextBlock]]:
-    """Nearest first, then by name; the same entity twice is offered once, at its nearest."""
-    ordered = sorted(entities, key=lambda e: (e.hops, e.name, e.kind or "", e.summary or ""))
-    unique = {(entity.name, entity.kind): entity for entity in reversed(ordered)}
-    kept = [entity for entity in ordered if unique[(entity.name, entity.kind)] is entity]
+def _once(entities: Iterable[EntityNote]) -> tuple[list[EntityNote], list[EntityNote]]:
+    """Nearest first, then by name; the same entity twice is offered once, at its nearest. And the others."""
+    kept: dict[tuple[str, str | None], EntityNote] = {}
+    repeated = []
+    for entity in sorted(entities, key=lambda e: (e.hops, e.name, e.kind or "", e.summary or "")):
+        key = entity.name, entity.kind
+        if key in kept:
+            repeated.append(entity)
+        else:
+            kept[key] = entity
+    return list(kept.values()), repeated
+
+
+def _entity_blocks(kept: Sequence[EntityNote]) -> tuple[list[ContextBlock], list[ContextBlock]]:
     direct = [e for e in kept if e.hops <= DIRECT_HOPS]
     far = [e for e in kept if e.hops > DIRECT_HOPS]
     return (

@@ -88,5 +88,7 @@ async def test_a_session_says_nothing_to_another_of_its_workspace(lab: Lab) -> N
     await lab.create("two", "open")
     await lab.chat("what is the private word?", "two")
     assert SECRET not in json.dumps(lab.asked())
-    response = await lab.sidecar.http.post("/api/v1/chat", json={"query": "?", "session_id": "one", "workspace": "work"})
+    response = await lab.sidecar.http.post(
+        "/api/v1/chat", json={"query": "?", "session_id": "one", "workspace": "work"}
+    )
     assert (response.status_code, response.json()["code"]) == (409, "session_workspace_mismatch")
