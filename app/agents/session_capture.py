@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from app.agents.base import Agent, AgentContext, AgentResult
 from app.chat.capture import SessionCapture
 from app.chat.conversation import Conversation
-from app.chat.records import StateRecord
+from app.chat.records import Session, StateRecord
 from app.chat.sessions import Sessions
 from app.config.loader import Config
 from app.errors import CaptureFailed, NotFound
@@ -82,9 +82,9 @@ class _Target:
     async def load(self, session_id: str) -> Conversation:
         return await self._sessions.load(session_id)
 
-    async def put_state(self, session_id: str, record: StateRecord) -> None:
+    async def put_state(self, session_id: str, record: StateRecord, of: Session | None = None) -> None:
         await self._context.storing(
-            f"the state of session {session_id}", lambda: self._sessions.put_state(session_id, record)
+            f"the state of session {session_id}", lambda: self._sessions.put_state(session_id, record, of)
         )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from app.chat.conversation import Conversation
-from app.chat.records import StateRecord, StoredMessage
+from app.chat.records import Session, StateRecord, StoredMessage
 from app.chat.state import CAPTURE_SCHEMA, extract_state, read_captured
 from app.config.loader import Config
 from app.context.blocks import Material
@@ -49,7 +49,7 @@ class Target(Protocol):
 
     async def load(self, session_id: str) -> Conversation: ...
 
-    async def put_state(self, session_id: str, record: StateRecord) -> None: ...
+    async def put_state(self, session_id: str, record: StateRecord, of: Session | None = None) -> None: ...
 
 
 class SessionCapture:
