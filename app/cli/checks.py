@@ -56,6 +56,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield from check_keys(config, Secrets())
         yield from check_servers(config)
         yield from check_embedded(config)
+        yield from check_agents(config)
     yield check_embedding_model(default_folder())
 
 
@@ -236,3 +237,32 @@ def check_embedding_model(folder: Path) -> Check:
         detail = f"{MINILM.name} is not in {folder}, so search and recall go by words alone"
         return Check("embedding model", Level.WARNING, detail, "`llm-sidecar models fetch` (90 MB, once)", facts)
     return Check("embedding model", Level.OK, f"{MINILM.name} in {folder}", facts=facts)
+
+
+def check_agents(config: Config) -> Iterator[Check]:
+    """What each entry of agents.yaml still lacks. Agents of other packages are loaded to be asked."""
+    from app.agents.registry import kind_of, load_plugin, plugins
+    from app.services.agents import OWN
+
+    offered = plugins()
+    for entry in config.agents.agents:
+        kind = kind_of(entry)
+        found = OWN.get(kind) or (load_plugin(offered[kind]) if kind in offered else f"there is no agent `{kind}`")
+        facts = {"agent": kind, "enabled": entry.enabled, "schedule": entry.schedule}
+        name = f"agent {entry.name}"
+        if isinstance(found, str):
+            remedy = "install the package that has it, or correct agents.yaml"
+            yield Check(name, Level.WARNING, found, remedy, facts)
+            continue
+        lacks = found.lacks(entry)
+        facts["lacks"] = [{"what": lack.what, "remedy": lack.remedy} for lack in lacks]
+        when = entry.schedule if entry.enabled and entry.schedule else "when it is triggered"
+        if lacks:
+            # Off by default where it needs a source: nothing is wrong before somebody wants it.
+            level = Level.WARNING if entry.enabled else Level.OK
+            what, remedies = (
+                "; ".join(parts) for parts in zip(*((one.what, one.remedy) for one in lacks), strict=True)
+            )
+            yield Check(name, level, f"{'on' if entry.enabled else 'off'}, and lacks {what}", remedies, facts)
+        else:
+            yield Check(name, Level.OK, when if entry.enabled else "off; it can be triggered", facts=facts)

@@ -111,9 +111,16 @@ class Sidecar:
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Generator[ServerEvent, None, None]:
         """The events of a POST as they come; closing the iterator closes the connection, which cancels the answer."""
+        return self._events("POST", path, body)
+
+    def watch(self, path: str) -> Generator[ServerEvent, None, None]:
+        """The events of a GET as they come."""
+        return self._events("GET", path, None)
+
+    def _events(self, method: str, path: str, body: Mapping[str, Any] | None) -> Generator[ServerEvent, None, None]:
         decoder = EventDecoder()
         headers = {"Accept": "text/event-stream"}
-        with self._translated(), self._client.stream("POST", path, json=body, headers=headers) as response:
+        with self._translated(), self._client.stream(method, path, json=body, headers=headers) as response:
             if response.status_code != 200:
                 response.read()
                 _decoded(response)
