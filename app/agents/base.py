@@ -27,6 +27,7 @@ from app.config.schema import AgentEntry, Profile
 if TYPE_CHECKING:
     from app.agents.data import AgentData, AgentMemory, AgentStore
     from app.agents.door import AgentRouter
+    from app.agents.graph import AgentGraph
     from app.agents.runlog import RunLog
 
 T = TypeVar("T")
@@ -144,6 +145,8 @@ class AgentContext:
     """Its `id` is the workspace."""
     memory: AgentMemory
     """The workspace's index: search by meaning and words."""
+    graph: AgentGraph
+    """The workspace's entities and relations."""
     data: AgentData
     """The database, read-only, as far as the workspace goes: SQL."""
     store: AgentStore
@@ -163,7 +166,7 @@ class AgentContext:
     state: dict[str, Any]
     """JSON that lasts from run to run of this agent in this workspace; kept when the run ends well, and only then."""
     storing: Storing
-    """For writes of the agent's own kind: `await context.storing("an entity", lambda: graph.put(...))`."""
+    """For writes of the agent's own kind: `await context.storing("a report", lambda: reports.put(...))`."""
     dry_run: bool = False
     scheduled_at: datetime | None = None
     """When this run was due (UTC); None where somebody triggered it."""

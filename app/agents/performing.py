@@ -19,11 +19,13 @@ from app.agents.base import Agent, AgentContext, AgentResult, NotificationServic
 from app.agents.checking import first_problem
 from app.agents.data import AgentData, AgentMemory, AgentStore, withholding
 from app.agents.door import AgentRouter, Router, Taint
+from app.agents.graph import AgentGraph
 from app.agents.records import Outcome, Run, State
 from app.agents.runlog import RunLog
 from app.config.schema import AgentEntry, Budget, Profile
 from app.errors import BudgetExceeded, SidecarError
 from app.llm.clock import Clock
+from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.store.database import Database
 
@@ -48,6 +50,7 @@ class Tools:
 
     database: Database
     memory: WorkspaceMemory
+    entities: EntityGraph
     router: Router
     clock: Clock
     redact: Callable[[str], str]
@@ -171,6 +174,7 @@ async def _context(
         agent=run.agent,
         workspace_profile=profile,
         memory=AgentMemory(tools.memory, workspace, taint, storing),
+        graph=AgentGraph(tools.entities, agent=run.agent, workspace=workspace, taint=taint, storing=storing),
         data=AgentData(tools.database.path, workspace, taint),
         store=store,
         llm_router=router,

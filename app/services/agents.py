@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from app.agents.base import Agent
+from app.agents.base import Agent, AgentContext
 from app.agents.fallbacks import ClosedHttp, LoggedNotifications
 from app.agents.maintenance import Chore, Maintenance
 from app.agents.performing import Tools
@@ -20,8 +20,10 @@ from app.config.loader import Config
 from app.config.watcher import ConfigStore
 from app.llm.clock import Clock
 from app.llm.router import ModelRouter
+from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.store.database import Database
+from app.usage.reconcile import verify
 
 OWN: Final[dict[str, type[Agent]]] = {kind.name: kind for kind in (SessionCaptureAgent, Maintenance)}
 """By the name agents.yaml calls them."""
@@ -31,18 +33,19 @@ async def open_agents(
     *,
     database: Database,
     memory: WorkspaceMemory,
+    entities: EntityGraph,
     router: ModelRouter,
     sessions: Sessions,
     config: Callable[[], Config],
     clock: Clock,
     redact: Callable[[str], str],
-    chores: Sequence[Chore] = (),
 ) -> AgentService:
     """The service with our own agents; nothing runs before `start_agents`."""
-    own: list[Agent] = [SessionCaptureAgent(sessions, config), Maintenance(database, chores)]
+    own: list[Agent] = [SessionCaptureAgent(sessions, config), Maintenance(database, chores_of(database, memory))]
     tools = Tools(
         database=database,
         memory=memory,
+        entities=entities,
         router=router,
         clock=clock,
         redact=redact,
@@ -50,6 +53,22 @@ async def open_agents(
         notifications=lambda agent, profile, run_id: LoggedNotifications(),
     )
     return AgentService(tools, Registry(own, config), config)
+
+
+def chores_of(database: Database, memory: WorkspaceMemory) -> Sequence[Chore]:
+    """What maintenance does beside the back-up: one chore for each part that wants looking after."""
+
+    async def usage(_: AgentContext) -> str:
+        found = await verify(database, repair=True)
+        if not found.different:
+            return f"{found.buckets} sums over {found.rows} rows are right"
+        return f"{found.different} of {found.buckets} sums differed from their rows; {found.repaired} put right"
+
+    async def index(_: AgentContext) -> str:
+        await memory.index.maintain()
+        return memory.index.problem or "compacted"
+
+    return (Chore("usage roll-ups", usage), Chore("index", index))
 
 
 async def start_agents(service: AgentService, store: ConfigStore, clock: Clock, stack: AsyncExitStack) -> None:

@@ -143,6 +143,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     agents = await open_agents(
         database=database,
         memory=memory,
+        entities=entities,
         router=router,
         sessions=sessions,
         config=in_force,

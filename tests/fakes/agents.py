@@ -35,6 +35,7 @@ from app.llm.clock import Clock
 from app.llm.events import Event
 from app.llm.router import Completion
 from app.memory.embedder import Embedder
+from app.memory.graph import EntityGraph
 from app.memory.index import WorkspaceIndex
 from app.memory.workspace import WorkspaceMemory
 from app.store.database import Database
@@ -199,9 +200,11 @@ async def open_agent_service(
     def in_force() -> Config:
         return opened.config
 
+    memory = WorkspaceMemory(index, embedder, in_force)
     tools = Tools(
         database=database,
-        memory=WorkspaceMemory(index, embedder, in_force),
+        memory=memory,
+        entities=EntityGraph(database, memory.profile, used.now),
         router=RefusingRouter(),
         clock=used,
         redact=lambda text: text,
