@@ -19,7 +19,7 @@ _STREAM = """Server-Sent Events without an end; `data` is JSON.
 | event | data |
 | --- | --- |
 | `hello` | instance_id |
-| `settled` | request_id, attempt, workspace, model, status, cost_usd |
+| `settled` | request_id, attempt, last, workspace, model, status, cost_usd |
 | `notification` | a notification of the inbox, as `/notifications` shows it |
 | `config` | fingerprint: the configuration was read anew |
 | `missed` | nothing: the reader was too slow, and should read again what it shows |

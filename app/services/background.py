@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import threading
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+from app import __version__
 from app.services.agents import start_agents
 from app.services.parts import Services
+from app.services.tracing import open_tracing
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +44,25 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
     services.ledger.observe(services.happenings.settled)
     services.ledger.observe(services.metrics.observe)
     services.config.subscribe(lambda config: services.happenings.publish("config", {"fingerprint": config.fingerprint}))
+    _start_tracing(services, stack)
     start(_warm_up(services, freeze))
     start(services.config.watch(stop))
     await start_agents(services.agents, services.config, services.clock, stack)
     services.config.subscribe(lambda _: start(services.refresh_models(force=True)))
+
+
+def _start_tracing(services: Services, stack: AsyncExitStack) -> None:
+    def private(workspace: str) -> bool:
+        profiles = services.config.current.profiles.profiles
+        return all(profile.id != workspace or profile.block_cloud_apis for profile in profiles)
+
+    def trusted_hosts() -> tuple[str, ...]:
+        return tuple(services.config.current.models.trusted_hosts)
+
+    tracing = open_tracing(os.environ, __version__, private, trusted_hosts)
+    if tracing is not None:
+        services.ledger.observe(tracing.observe)
+        stack.push_async_callback(asyncio.to_thread, tracing.close)
 
 
 async def _warm_up(services: Services, freeze: bool) -> None:

@@ -79,7 +79,7 @@ class Happenings:
         finally:
             self._watchers.discard(watcher)
 
-    def settled(self, start: AttemptStart, end: AttemptEnd) -> None:
+    def settled(self, start: AttemptStart, end: AttemptEnd, last: bool) -> None:
         """For `UsageLedger.observe`."""
         if not self._watchers:
             return
@@ -88,6 +88,7 @@ class Happenings:
             {
                 "request_id": start.request_id,
                 "attempt": start.attempt,
+                "last": last,
                 "workspace": start.workspace_profile_id,
                 "model": start.model,
                 "status": end.status.value,

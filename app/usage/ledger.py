@@ -28,7 +28,8 @@ from app.usage.rows import Batch, Entry, mark_interrupted
 log = logging.getLogger(__name__)
 
 Outcome = Literal["stored", "queued"]
-Observer = Callable[[AttemptStart, AttemptEnd], None]
+Observer = Callable[[AttemptStart, AttemptEnd, bool], None]
+"""Told an attempt's start, its end, and whether it was its request's last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,8 @@ class UsageLedger:
         self._young.pop(id, None)
         for observer in self._observers:
             try:
-                observer(start, end)
+                # A receipt comes with the last attempt: one that is retried has not made the request's fate.
+                observer(start, end, receipt is not None)
             except Exception:  # whoever looks on must not cost a row
                 log.exception("an observer of the ledger failed")
         return _Waiting(start, end, receipt)

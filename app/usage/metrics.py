@@ -51,7 +51,9 @@ class UsageMetrics:
         self._usage = self._histogram(
             "gen_ai_client_token_usage", "Tokens of each call.", (*MODEL, "gen_ai_token_type"), TOKENS
         )
-        self._requests = self._counter("sidecar_requests", "Requests that asked a model.", ("workspace", "rule"))
+        self._requests = self._counter(
+            "sidecar_requests", "Requests that asked a model, by how they ended.", ("workspace", "rule", "outcome")
+        )
         self._attempts = self._counter(
             "sidecar_attempts", "Calls to a model, by how they ended.", ("model", "location", "outcome")
         )
@@ -61,11 +63,11 @@ class UsageMetrics:
         self._cost = self._counter("sidecar_cost_usd", "US dollars, as far as known.", ("model", "workspace", "source"))
         self._unknown = self._counter("sidecar_cost_unknown_attempts", "Calls of unknown price.", ("model",))
 
-    def observe(self, start: AttemptStart, end: AttemptEnd) -> None:
+    def observe(self, start: AttemptStart, end: AttemptEnd, last: bool) -> None:
         model = self._name(start.model)
         named = (OPERATION, PROVIDERS.get(start.provider, start.provider) if model != OTHER else OTHER, model)
-        if start.attempt == 1:
-            self._requests.labels(start.workspace_profile_id, start.rule).inc()
+        if last:
+            self._requests.labels(start.workspace_profile_id, start.rule, end.status.value).inc()
         self._attempts.labels(model, start.location, end.status.value).inc()
         # The conventions leave the type out where there is no error, which in Prometheus is an empty label.
         failed = "" if end.status is Status.OK else end.error_code or end.status.value

@@ -48,6 +48,7 @@ async def test_what_settles_is_told_until_the_reader_leaves(tmp_path: Path) -> N
             assert data == {
                 "request_id": answer["request_id"],
                 "attempt": 1,
+                "last": True,
                 "workspace": "open",
                 "model": "openai/priced",
                 "status": "ok",
