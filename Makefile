@@ -11,7 +11,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-emit-find-links --no-header --quiet
 export UV_LINK_MODE ?= copy
 
-.PHONY: help run test check bench openapi lock embedded clean
+.PHONY: help run test check bench openapi lock embedded sidecar clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ openapi: $(VENV)/.dev  ## write openapi.json from the code
 
 embedded: $(VENV)/.run  ## add llama.cpp, so that GGUF files answer in-process
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps --only-binary :all: -r requirements-embedded.lock
+
+sidecar: $(VENV)/.dev  ## freeze the program into dist/, for a desktop app to ship
+	@$(BIN)/python freeze/build.py $(ARGS)
 
 lock:  ## renew the lock files from pyproject.toml
 	@$(UV) $(COMPILE) -o requirements.lock

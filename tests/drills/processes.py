@@ -16,7 +16,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,8 @@ class Running:
 class Drill:
     """Folders of one sidecar, which may be started again and again."""
 
-    def __init__(self, folder: Path, provider_url: str) -> None:
+    def __init__(self, folder: Path, provider_url: str, program: Sequence[str] = (sys.executable, "-m", "app")) -> None:
+        self.program = tuple(program)
         self.config = folder / "config"
         self.data = folder / "data"
         self.database = self.data / "sidecar.db"
@@ -105,8 +106,7 @@ class Drill:
     async def spawn(self, *options: str, stdin: int | None = None, **env: str) -> asyncio.subprocess.Process:
         """`serve` with these options, as soon as the process exists."""
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "app", "serve", *options),
+            *(*self.program, "serve", *options),
             env={**self.environment, **env},
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="pids and signals are
 LAUNCHER = """
 import os, subprocess, sys
 child = subprocess.Popen(
-    [sys.executable, "-m", "app", "serve", "--watch-pid", str(os.getpid()), *sys.argv[1:]],
+    [*sys.argv[1:], "--watch-pid", str(os.getpid())],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE,
 )
 print(child.stdout.readline().decode(), end="", flush=True)
@@ -90,7 +90,9 @@ async def test_a_process_that_is_not_there(tmp_path: Path) -> None:
 async def test_a_killed_parent_leaves_nothing_behind(tmp_path: Path, options: tuple[str, ...]) -> None:
     drill = Drill(tmp_path, "http://127.0.0.1:9")
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", LAUNCHER, *options, env=drill.environment, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", LAUNCHER, *drill.program, "serve", *options),
+        env=drill.environment,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert parent.stdout is not None
     ready = json.loads(await asyncio.wait_for(parent.stdout.readline(), 30))
