@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.callers import caller_of
 from app.api.deps import api_of, body_docs, body_of, json_response
 from app.api.entity_schemas import (
     DeleteParams,
@@ -49,7 +50,7 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 async def find(request: Request, params: Annotated[FindParams, Query()]) -> Any:
     """By name and words with `q`; else all, the most mentioned first, a page at a time. `hops` adds neighbours."""
     services = api_of(request).services
-    workspace = services.memory.profile(params.workspace).id
+    workspace = services.memory.profile(caller_of(request).workspace_for(params.workspace)).id
     graph, next_cursor = services.entities, None
     if params.q is not None:
         if params.cursor is not None:
@@ -98,7 +99,7 @@ async def put(request: Request) -> Any:
     """Answered once they can be found. All of it happens or nothing; sending the same again changes nothing."""
     body = await body_of(request, EntitiesBody)
     stored = await api_of(request).services.entities.upsert(
-        body.workspace,
+        caller_of(request).workspace_for(body.workspace),
         body.said_by,
         [entity.to_new() for entity in body.entities],
         [relation.to_new() for relation in body.relations],
@@ -160,7 +161,7 @@ def _name(end: EntityRef | str) -> str:
 async def one(request: Request, entity_id: EntityId, params: Annotated[ShowParams, Query()]) -> Any:
     """With who speaks of it, and its neighbours up to `hops` away."""
     graph = api_of(request).services.entities
-    detail = await graph.get(entity_id, params.workspace)
+    detail = await graph.get(entity_id, caller_of(request).workspace_for(params.workspace))
     found = detail.entity
     near = None
     if params.hops:
@@ -186,7 +187,7 @@ async def one(request: Request, entity_id: EntityId, params: Annotated[ShowParam
 )
 async def delete(request: Request, entity_id: EntityId, params: Annotated[DeleteParams, Query()]) -> Response:
     """Its relations go with it. What is read from code comes back when its file is indexed again."""
-    await api_of(request).services.entities.delete(entity_id, params.workspace)
+    await api_of(request).services.entities.delete(entity_id, caller_of(request).workspace_for(params.workspace))
     return Response(status_code=204, headers={"cache-control": "no-store"})
 
 

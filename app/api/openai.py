@@ -64,7 +64,7 @@ async def completions(request: Request) -> Any:
     asked = body.to_request(request_id(request), aim)
     batches = api.services.chat.stream(asked)
     created = int(api.services.clock.now().timestamp())
-    lane = None if body.suffix is None else lane_of(request)
+    lane = None if asked.gap is None or asked.gap.suffix is None else lane_of(request)
     if body.stream:
         encoder = TextChunks(asked.request_id, created, include_usage=body.wants_usage)
         return EventStream(batches, api.streams, api.patience, encoder, lane)

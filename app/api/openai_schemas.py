@@ -24,6 +24,7 @@ from app.api.foreign import (
 from app.api.schemas import ImageUrl, JsonObject, NamedTool, ResponseFormat, Shown
 from app.chat.service import ChatRequest
 from app.context.gap import Gap
+from app.llm.filling import read_marks
 from app.memory.embedder import DIMENSIONS
 
 
@@ -38,10 +39,12 @@ def _only(allowed: object, why: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+MOST_STOPS = 64
+"""OpenAI takes 4; editors send the marks of a dozen model families, and local servers take them all."""
 One = Annotated[int | None, _only(1, "must be 1: one answer is made for each request")]
 NoProbabilities = Annotated[bool | None, _only(False, "must be false: no probabilities are given")]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
-Stops = StopText | Annotated[list[StopText], Field(max_length=8)]
+Stops = StopText | Annotated[list[StopText], Field(max_length=MOST_STOPS)]
 
 DEFAULT_TOKENS = 256
 """Of a completion that names no limit: a model that completes text seldom ends by itself. (OpenAI's is 16.)"""
@@ -234,8 +237,15 @@ class CompletionBody(OneAnswer):
     best_of: One = None
     logprobs: Annotated[int | None, _only(0, "must be 0: no probabilities are given")] = None
 
+    @property
+    def gap(self) -> Gap:
+        """What to fill. An editor that has put a family's marks round its text itself is understood, so that the rules
+        may choose a model of another family."""
+        prompt = self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+        return Gap(prompt, self.suffix) if self.suffix is not None else read_marks(prompt) or Gap(prompt)
+
     def to_request(self, request_id: str, aim: Aim) -> ChatRequest:
-        gap = Gap(self.prompt if isinstance(self.prompt, str) else self.prompt[0], self.suffix)
+        gap = self.gap
         return ChatRequest(
             request_id=request_id,
             messages=({"role": "user", "content": gap.prefix + (gap.suffix or "")},),

@@ -41,6 +41,8 @@ GRANTS: Final[tuple[Grant, ...]] = (
         "POST /v1/(?:chat/completions|completions|embeddings|messages|messages/count_tokens)",
         "GET /v1/models(?:/.+)?",
         "GET /api/v1/models",
+        "GET,POST /api/v1/entities",
+        "GET,DELETE /api/v1/entities/.+",
         "GET,POST /api/v1/sessions",
         "GET,POST,PUT,DELETE /api/v1/sessions/.+",
     ),

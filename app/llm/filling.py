@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from app.context.gap import Gap
 from app.errors import AttemptError, BadChunk
 from app.llm import failures, shapes
 from app.llm.calls import Chunk, Finish, ModelCall, TextDelta, Usage
@@ -50,6 +51,17 @@ class Marks:
         first, second = (suffix, prefix) if self.suffix_first else (prefix, suffix)
         return f"{before}{first}{between}{second}{after}"
 
+    def read(self, prompt: str) -> Gap | None:
+        """The opposite of `prompt`; None where the marks are not there."""
+        before, _, rest = self.template.partition("{first}")
+        between, _, after = rest.partition("{second}")
+        if not (prompt.startswith(before) and prompt.endswith(after)):
+            return None
+        first, found, second = prompt[len(before) : len(prompt) - len(after)].partition(between)
+        if not found:
+            return None
+        return Gap(second, first) if self.suffix_first else Gap(first, second)
+
     @property
     def suffix_first(self) -> bool:
         return self.template.startswith("[SUFFIX]")
@@ -75,6 +87,11 @@ FAMILIES: Final[tuple[Marks, ...]] = (
     ),
     Marks(re.compile(r"codestral", re.I), "[SUFFIX]{first}[PREFIX]{second}", ("</s>",)),
 )
+
+
+def read_marks(prompt: str) -> Gap | None:
+    """The gap in a prompt that already has some family's marks; None: it has none."""
+    return next((gap for family in FAMILIES if (gap := family.read(prompt)) is not None), None)
 
 
 def marks_of(name: str) -> Marks | None:

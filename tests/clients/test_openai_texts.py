@@ -117,6 +117,20 @@ async def test_each_family_sees_its_own_marks(coders: tuple[RunningSidecar, Fake
         assert provider.chats[-1].body["prompt"] == "<fim_prefix>A<fim_suffix>B<fim_middle>"
 
 
+async def test_an_editors_own_marks_are_read(coders: tuple[RunningSidecar, FakeProvider]) -> None:
+    """Continue puts the marks of the model's family round the text itself, and sends a dozen stops."""
+    sidecar, provider = coders
+    prompt, stops = "<|fim_prefix|>A<|fim_suffix|>B<|fim_middle|>", [f"<|stop_{i}|>" for i in range(12)]
+    async with package(sidecar) as client:
+        await client.completions.create(model="ollama/qwen2.5-coder:1.5b", prompt=prompt, stop=stops)
+        body = provider.chats[-1].body
+        assert (body["prompt"], body["suffix"], body["options"]["stop"]) == ("A", "B", stops)
+        await client.completions.create(model="hosted_vllm/codellama-7b", prompt=prompt)
+        assert provider.chats[-1].body["prompt"] == "<PRE> A <SUF>B <MID>"
+        await client.completions.create(model="hosted_vllm/codellama-7b", prompt="[SUFFIX]B[PREFIX]A")
+        assert provider.chats[-1].body["prompt"] == "<PRE> A <SUF>B <MID>"
+
+
 async def test_a_server_that_cannot_insert_is_asked_in_the_next_best_way_from_then_on(
     coders: tuple[RunningSidecar, FakeProvider],
 ) -> None:
