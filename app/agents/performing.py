@@ -35,13 +35,14 @@ MAX_SUMMARY: Final = 200_000
 """Characters."""
 MAX_DATA_BYTES: Final = 2_000_000
 MAX_STATE_BYTES: Final = 2_000_000
-CANCEL_SECONDS: Final = 5.0
+CANCEL_SECONDS: Final = 2.0
 """How long an agent may take to end once its time is up; then it is left behind and its end no longer counts."""
 
 OpenHttp = Callable[[Profile, Sequence[str]], OutsideHttp]
 """A client for an agent of this profile that may ask these hosts."""
-OpenNotifications = Callable[[str, Profile, str], NotificationService]
-"""Notifications of this agent, profile and run."""
+OpenNotifications = Callable[[str, Profile, str, Callable[[], bool]], NotificationService]
+"""Notifications of this agent, profile and run. The last one says, when it is asked, whether the run has read what was
+written while the workspace was private: then what it tells is private, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,9 @@ async def _context(
         tools.router, run_id=run.id, agent=run.agent, workspace=workspace, log=runlog, taint=taint,
         before=lambda: _within_budget(tools, run.agent, entry.budget, profile),
     )  # fmt: skip
-    notifications = Withheld(notes) if run.dry_run else tools.notifications(run.agent, profile, run.id)
+    notifications = (
+        Withheld(notes) if run.dry_run else tools.notifications(run.agent, profile, run.id, lambda: taint.private)
+    )
     return AgentContext(
         run_id=run.id,
         agent=run.agent,

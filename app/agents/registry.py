@@ -41,7 +41,16 @@ class Registered:
     def lacks(self) -> Sequence[Lack]:
         if self.agent is None:
             return (Lack(self.problem or "there is no such agent", "see the log of the sidecar"),)
-        return self.agent.lacks(self.entry)
+        return lacks_of(self.agent, self.entry)
+
+
+def lacks_of(agent: Agent, entry: AgentEntry) -> Sequence[Lack]:
+    """What the entry lacks. An agent of another package that cannot say is one that cannot run."""
+    try:
+        return tuple(agent.lacks(entry))
+    except Exception as error:
+        log.exception("the agent `%s` cannot say what it lacks", agent.name)
+        return (Lack(f"the agent cannot say what it lacks: {type(error).__name__}", "tell who wrote it"),)
 
 
 def kind_of(entry: AgentEntry) -> str:

@@ -44,6 +44,7 @@ class Live:
     run: Run
     log: RunLog
     task: asyncio.Task[None] | None = None
+    begun: bool = False
     cancelled: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -112,12 +113,12 @@ class Runs:
     def launch(self, live: Live, agent: Agent, entry: AgentEntry, profile: Profile, delay: float = 0.0) -> None:
         """Start a reserved run whose row is stored, `delay` seconds from now or when there is room."""
         live.task = asyncio.create_task(self._go(live, agent, entry, profile, delay), name=f"agent-{live.run.agent}")
+        # Not a `finally` in the task: one that is cancelled before its first step runs none.
+        live.task.add_done_callback(lambda _: self.release(live))
 
     async def _go(self, live: Live, agent: Agent, entry: AgentEntry, profile: Profile, delay: float) -> None:
-        try:
-            outcome = await self._whole(live, agent, entry, profile, delay)
-        finally:
-            self.release(live)
+        live.begun = True
+        outcome = await self._whole(live, agent, entry, profile, delay)
         if outcome is not None:
             self._ended(live.run, outcome)
 
@@ -126,6 +127,8 @@ class Runs:
     ) -> Outcome | None:
         """The run's outcome, which is on disk; None where the sidecar stopped before there was one."""
         try:
+            if live.cancelled:
+                raise asyncio.CancelledError
             if delay:
                 live.log.progress(f"starts {delay:.0f} s late by chance (jitter)")
                 await self._tools.clock.sleep(delay)
@@ -273,7 +276,7 @@ class Runs:
             detail = await self.get(run_id)
             raise Conflict(f"the run is over: {detail.run.state.value}", code="run_over", state=detail.run.state.value)
         live.cancelled = True
-        if live.task is not None:
+        if live.task is not None and live.begun:  # one that has not begun looks at the mark when it does
             live.task.cancel()
         await live.over.wait()
         return (await self.get(run_id)).run

@@ -37,6 +37,8 @@ from app.store.tables import to_text
 
 WAIT_SECONDS: Final = 60.0
 """How long `wait: true` waits."""
+HOLD: Final = timedelta(seconds=5)
+"""After the database could not be written."""
 RETENTION_EVERY: Final = timedelta(hours=6)
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class AgentService:
         self._records: dict[str, ScheduleRecord] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._tidied: datetime | None = None
+        self._hold_until: datetime | None = None
         self._looking = asyncio.Lock()
         self.runs = Runs(tools, lambda: config().agents.max_running, self._on_end)
         self.rescheduled: Callable[[], None] = lambda: None
@@ -120,17 +123,18 @@ class AgentService:
         self._soon(self.configure())
 
     def next_due(self) -> datetime | None:
-        """When the next agent is due (UTC)."""
-        return self._calendar.next_due()
+        """When the next agent is due (UTC); None: never."""
+        due = self._calendar.next_due()
+        return due if due is None or self._hold_until is None else max(due, self._hold_until)
 
     async def look(self, now: datetime) -> None:
         """Start what has become due, and write down what was missed."""
+        if self._hold_until is not None and timedelta(0) < self._hold_until - now <= HOLD:
+            return
+        self._hold_until = None
         async with self._looking:
-            found = [
-                (plan, account)
-                for plan, account in self._calendar.take(now)
-                if self._record(plan.agent).paused_at is None
-            ]
+            taken = self._calendar.take(now)
+            found = [(plan, account) for plan, account in taken if self._record(plan.agent).paused_at is None]
             if found:
                 await self._answer(found, now)
         if self._tidied is None or now - self._tidied >= RETENTION_EVERY:
@@ -142,8 +146,11 @@ class AgentService:
         reserved: list[tuple[Live, Registered]] = []
         rows: list[Run] = []
         records = []
+        before = {plan.agent: self._record(plan.agent) for plan, _ in found}
         for plan, account in found:
-            registered = self._registry.find(plan.agent)
+            registered = self._known(plan.agent)
+            if registered is None:  # gone from agents.yaml a moment ago
+                continue
             profile = self._profile_of(registered, None)
             rows += [self._row(registered, profile, State.MISSED, now, due) for due in account.missed]
             if account.missed and account.earlier:
@@ -158,10 +165,22 @@ class AgentService:
         try:
             added = set(await self._database.write(partial(_write_due, rows, records)))
         except SidecarError as error:
-            log.error("due agents could not be started: %s", error.detail)
+            log.error("due agents cannot be started now: %s", error.detail)
+            self._take_back(found, before, now)
             added = set()
         for live, registered in reserved:
             self._launch(live, registered) if live.run.id in added else self.runs.release(live)
+
+    def _take_back(
+        self, found: Sequence[tuple[Plan, Account]], before: Mapping[str, ScheduleRecord], now: datetime
+    ) -> None:
+        """The database could not be written: what was due is due again in a while."""
+        self._hold_until = now + HOLD
+        for plan, account in found:
+            record = self._keep(before[plan.agent])
+            first = min((*account.missed, *([account.run] if account.run else [])), default=now)
+            since = first - timedelta(seconds=1)
+            self._calendar.put(plan, min(record.accounted_to or since, since))
 
     def _reserved(
         self, registered: Registered, profile: Profile, due: datetime, now: datetime
@@ -286,6 +305,9 @@ class AgentService:
             idempotency_key=idempotency_key,
             fingerprint=fingerprint if idempotency_key else None,
         )
+        other = self.runs.live(name)
+        if other is not None and idempotency_key is not None and other.idempotency_key == idempotency_key:
+            return other  # sent twice at once
         live = self.runs.reserve(run)
         try:
             await self._database.write(lambda connection: run_rows.add(connection, [run]))
@@ -362,6 +384,8 @@ class AgentService:
             "running": [live.run.agent for live in self.runs.all_live()],
             "next_due": to_text(due) if (due := self.next_due()) else None,
         }
+        if absent := [r.problem for r in self._registry.all() if r.configured and r.problem is not None]:
+            found["warnings"] = absent
         if paused:
             first = paused[0]
             found |= {
@@ -406,7 +430,7 @@ class AgentService:
     async def _tell_paused(self, run: Run, because: str) -> None:
         profile = self._config().profile(run.workspace)
         if profile is not None:
-            told = self._tools.notifications(run.agent, profile, run.id)
+            told = self._tools.notifications(run.agent, profile, run.id, lambda: run.private)
             body = f"{because}. `llm-sidecar agents resume {run.agent}` lets it go on."
             await told.notify(
                 f"The agent {run.agent} was paused", body, severity="error", dedupe_key=f"agent-paused:{run.agent}"

@@ -50,7 +50,7 @@ async def open_agents(
         clock=clock,
         redact=redact,
         http=lambda profile, hosts: ClosedHttp(),
-        notifications=lambda agent, profile, run_id: LoggedNotifications(),
+        notifications=lambda agent, profile, run_id, private: LoggedNotifications(),
     )
     return AgentService(tools, Registry(own, config), config)
 

@@ -209,7 +209,7 @@ async def open_agent_service(
         clock=used,
         redact=lambda text: text,
         http=lambda profile, hosts: ClosedHttp(),
-        notifications=lambda agent, profile, run_id: notifications,
+        notifications=lambda agent, profile, run_id, private: notifications,
     )
     service = AgentService(tools, Registry(agents, in_force), in_force)
     opened = OpenedService(service, used, moved, database, notifications, folder, config)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -327,3 +329,30 @@ async def test_old_runs_go(tmp_path: Path) -> None:
     async with open_agent_service(tmp_path, [agent], entry("0 0 * * *"), hand, keep_days=3) as opened:
         await opened.drive(when("2026-11-10 00:30"), timedelta(hours=7))
         assert 3 <= len(opened.rows()) <= 4
+
+
+async def test_a_run_cancelled_before_its_first_step_gives_its_place_back(tmp_path: Path) -> None:
+    agent, hand = ScriptedAgent(), HandClock(when("2026-11-26 09:00"))
+    async with open_agent_service(tmp_path, [agent], entry("0 * * * *"), hand) as opened:
+        run = await opened.service.trigger("scripted")
+        assert (await opened.service.runs.cancel(run.id)).state is State.CANCELLED
+        assert agent.ran == []
+        await opened.service.trigger("scripted")
+        await opened.settle()
+        assert [state for _, state in opened.states()] == ["cancelled", "ok"]
+
+
+async def test_what_is_due_while_the_database_is_locked_is_started_when_it_is_free(tmp_path: Path) -> None:
+    agent, hand = ScriptedAgent(), HandClock(when("2026-11-26 09:00"))
+    async with open_agent_service(tmp_path, [agent], entry("0 * * * *"), hand) as opened:
+        hand.set(when("2026-11-26 10:00"))
+        with closing(sqlite3.connect(opened.database.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await opened.look()
+            other.execute("ROLLBACK")
+        assert opened.rows() == []
+        assert opened.service.next_due() == hand.at + timedelta(seconds=5)
+        hand.forward(seconds=5)
+        await opened.look()
+        assert opened.states() == [("2026-11-26T10:00:00.000Z", "ok")]
+        assert opened.service.next_due() == when("2026-11-26 11:00")
