@@ -186,7 +186,8 @@ class Summariser:
         room = (model.context_window.value - OUTPUT_TOKENS) / self._fitter.calibrator.factor(model.id)
         room = min(room, MOST_INPUT_TOKENS) * _sparseness(lost)
         return ModelRequest(
-            request_id=uuid.uuid4().hex,
+            # An agent's requests are named after its run, and its run's cost is read off them: a summary is part of it.
+            request_id=f"{asking.request_id}.{uuid.uuid4().hex[:8]}" if asking.agent else uuid.uuid4().hex,
             workspace=asking.workspace,
             task_type=TASK_TYPE,
             material=summary_material(lost, int(room)),

@@ -269,3 +269,35 @@ async def test_a_schedule_that_is_saved_is_followed(asking: RunningSidecar) -> N
             await asyncio.sleep(0.1)
     agents = (await asking.http.get("/api/v1/agents")).json()["agents"]
     assert agents[0]["schedule"] == "* * * * * *", "the last good one goes on"
+
+
+async def test_a_wait_that_outlasts_its_bound_is_answered_202(
+    asking: RunningSidecar, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.agents.WAIT_SECONDS", 0.2)
+    provider.script(Hang())
+    body = {"agent": "session_capture", "workspace": "work", "wait": True}
+    response = await asking.http.post("/api/v1/trigger", json=body)
+    assert (response.status_code, response.json()["state"]) == (202, "running")
+    await asking.http.post(f"/api/v1/runs/{response.json()['run_id']}/cancel")
+
+
+async def test_a_private_workspace_s_agent_reaches_no_cloud_model(tmp_path: Path, provider: FakeProvider) -> None:
+    write_config(
+        tmp_path / "config",
+        models=[{"id": "openai/away", "api_base": f"{provider.url}/v1", "location": "cloud"}],
+        rules=[{"name": "all", "conditions": {}, "model": "openai/away"}],
+    )
+    entry = {"name": "session_capture", "settings": {"idle_minutes": 1}}
+    (tmp_path / "config" / "agents.yaml").write_text(yaml.safe_dump({"agents": [entry]}), "utf-8")
+    offset = [-600.0]
+    clock = Clock(now=lambda: datetime.now(UTC) + timedelta(seconds=offset[0]))
+    async with running_sidecar(tmp_path, clock=clock) as running:
+        body: dict[str, Any] = {"id": "s1", "workspace": "work", "messages": [{"role": "user", "content": "secret"}]}
+        await running.http.post("/api/v1/sessions", json=body)
+        offset[0] = 0.0
+        body = {"agent": "session_capture", "workspace": "work", "wait": True}
+        run = (await running.http.post("/api/v1/trigger", json=body)).json()
+        assert (run["state"], run["data"]["captured"]) == ("ok", 1), "without a model"
+        assert provider.chats == []
+        assert running.rows() == []
