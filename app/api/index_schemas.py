@@ -64,6 +64,7 @@ class IndexStatus(Result):
     state: str = Field(description="The latest run's, else `idle`.")
     progress: IndexProgressResult | None
     error: str | None
+    watch_problem: str | None = Field(description="Why it cannot be watched at the moment.")
     files: int | None = Field(None, description="In the index; in lists only.")
 
 

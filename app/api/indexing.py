@@ -134,7 +134,7 @@ async def drop(request: Request, params: Annotated[DropParams, Query()]) -> Any:
 
 @_direct.post(
     "/index/stop",
-    summary="End the run over a folder",
+    summary="End the run over a folder, and its watch",
     operation_id="index_stop",
     responses={200: {"model": IndexList}, **_MISSING, **_PROBLEMS},
     openapi_extra=body_docs(StopBody),
@@ -157,7 +157,11 @@ def job_data(job: Job) -> Json:
 
 def status_data(status: FolderStatus) -> Json:
     job = status.job
-    return {**_data(status.folder, job, job.progress if job is not None else None), "files": status.files}
+    return {
+        **_data(status.folder, job, job.progress if job is not None else None),
+        "files": status.files,
+        "watch_problem": status.watch_problem,
+    }
 
 
 def _data(folder: Folder, job: Job | None, progress: Progress | None) -> Json:
@@ -172,4 +176,5 @@ def _data(folder: Folder, job: Job | None, progress: Progress | None) -> Json:
         "state": progress.state if progress is not None else "idle",
         "progress": progress_data(progress) if progress is not None else None,
         "error": job.error.detail if job is not None and job.error is not None else None,
+        "watch_problem": None,
     }

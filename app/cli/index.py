@@ -200,7 +200,7 @@ def _state(folder: Mapping[str, Any]) -> str:
 
 
 def stop(path: FolderArgument, workspace: WorkspaceOption = None) -> None:
-    """End the run over a folder; what is indexed stays, and the next run goes on from there."""
+    """End the run over a folder and its watch; what is indexed stays, and the next run goes on from there."""
     from app.cli.client import Sidecar
 
     body = {"path": os.path.abspath(path)} | ({} if workspace is None else {"workspace": workspace})

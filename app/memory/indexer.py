@@ -23,7 +23,7 @@ from app.memory.embedder import Urgency
 from app.memory.manifest import FileState, Folder, Manifest
 from app.memory.progress import Tally
 from app.memory.reading import NotIndexed, read_file, text_of
-from app.memory.walk import MAX_BYTES, FoundFile, Skipped, walk
+from app.memory.walk import MAX_BYTES, FoundFile, Skipped, look, walk
 from app.memory.workspace import WorkspaceMemory
 
 T = TypeVar("T")
@@ -91,6 +91,25 @@ class FolderIndexer:
         tally.state = "finishing"
         told()
         await self._memory.index.maintain()
+
+    async def update(self, folder: Folder, paths: Iterable[str]) -> bool:
+        """Bring these files up to date, at once. False, and nothing is done, where that takes a whole run: a folder or
+        a `.gitignore` among them. Raises what `run` does."""
+        found = await asyncio.to_thread(lambda: [(p, look(folder.root, p, max_bytes=self._max_bytes)) for p in paths])
+        if any(p.rpartition("/")[2] == ".gitignore" or (isinstance(f, Skipped) and f.folder) for p, f in found):
+            return False
+        known = await self._manifest.files(folder)
+        missing = {path for path, what in found if what is None}
+        if any(path.startswith(f"{gone}/") for gone in missing for path in known):
+            return False  # it was a folder
+        left = [path for path, what in found if not isinstance(what, FoundFile) and path in known]
+        tally = Tally(self.clock())
+        await self.remove(folder, [path for path in left if known[path].skipped is None], tally)
+        await self._manifest.forget(folder, [path for path in left if known[path].skipped is not None])
+        files = [what for _, what in found if isinstance(what, FoundFile)]
+        hashes = {folder.prefix + s.path: s.content_hash for s in known.values() if s.skipped is None}
+        await self.index_files(folder, files, hashes if folder.current else {}, tally, _nobody, Urgency.MESSAGE)
+        return True
 
     async def remove(self, folder: Folder, paths: Sequence[str], tally: Tally) -> None:
         """Files that were in the index."""
@@ -211,6 +230,10 @@ class FolderIndexer:
         if not chunked.chunks:
             return _ReadFile(FileState(file.path, read.size, read.mtime_ns, digest, "empty"), None)
         return _ReadFile(state, chunked)
+
+
+def _nobody() -> None:
+    """Listens to a tally."""
 
 
 def _unchanged(found: FoundFile, state: FileState, prefix: str, hashes: dict[str, str]) -> bool:

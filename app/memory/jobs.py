@@ -10,15 +10,16 @@ import logging
 import os
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from app.errors import InvalidRequest, NotFound, SidecarError
 from app.memory.indexer import FolderIndexer
 from app.memory.manifest import Folder, Manifest
 from app.memory.progress import ENDED, Progress, Tally
+from app.memory.watching import WatchState, watch_folder
 from app.memory.workspace import WorkspaceMemory
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class FolderStatus:
     folder: Folder
     job: Job | None
     files: int
+    watch_problem: str | None = None
 
 
 class IndexJobs:
@@ -106,8 +108,9 @@ class IndexJobs:
         self._manifest = manifest
         self._now = now
         self._jobs: dict[int, Job] = {}
+        self._watches: dict[int, tuple[asyncio.Task[None], WatchState]] = {}
+        self._turns: dict[int, asyncio.Lock] = {}
         self._starting = asyncio.Lock()
-        self._closed = False
 
     async def start(self, workspace: str | None, path: str, *, watch: bool | None = None) -> Job:
         """Index a folder, or join the run that is under way. `watch` None leaves that as it is.
@@ -119,13 +122,23 @@ class IndexJobs:
         async with self._starting:
             await self._check_nesting(profile.id, root)
             folder = await self._manifest.add(profile.id, root, self._now(), watch=watch)
-            return self._begin(folder)
+            job = self._begin(folder)
+            await self._set_watched(folder)
+            return job
 
     async def stop(self, workspace: str | None, path: str) -> Folder:
-        """End the run over a folder, if there is one; what is indexed stays. Raises `NotFound`."""
-        folder = await self.find(workspace, path)
+        """End the run over a folder and its watch, if there are any; what is indexed stays. Raises `NotFound`."""
+        folder = replace(await self.find(workspace, path), watch=False)
+        await self._manifest.set_watch(folder, False)
+        await self._set_watched(folder)
         await self._cancel(folder)
         return folder
+
+    async def resume(self) -> None:
+        """At the start: watch what was watched, and catch up with what changed meanwhile."""
+        for folder in await self._manifest.folders():
+            if folder.watch:
+                await self._set_watched(folder)
 
     async def drop(self, workspace: str | None, path: str | None) -> list[Folder]:
         """Forget a folder and its files, or all of a workspace's index (`path` None), whoever made it.
@@ -136,6 +149,7 @@ class IndexJobs:
         whole = path is None
         folders = await self._manifest.folders(profile.id) if path is None else [await self.find(workspace, path)]
         for folder in folders:
+            await self._set_watched(replace(folder, watch=False))
             await self._cancel(folder)
             states = await self._manifest.files(folder)
             stored = [state.path for state in states.values() if state.skipped is None]
@@ -168,14 +182,29 @@ class IndexJobs:
         profile = self._memory.profile(workspace) if workspace is not None else None
         folders = await self._manifest.folders(profile.id if profile is not None else None)
         counts = await self._manifest.counts()
-        return [FolderStatus(folder, self._jobs.get(folder.id), counts.get(folder.id, 0)) for folder in folders]
+        return [
+            FolderStatus(folder, self._jobs.get(folder.id), counts.get(folder.id, 0), self._watch_problem(folder))
+            for folder in folders
+        ]
 
     def running(self) -> list[Job]:
         return [job for job in self._jobs.values() if not job.ended]
 
+    def health(self) -> dict[str, Any]:
+        """Of the part `index` of `/health`."""
+        problems = [state.problem for _, state in self._watches.values() if state.problem is not None]
+        found: dict[str, Any] = {"running": len(self.running()), "watched": len(self._watches)}
+        if problems:
+            remedy = "make the folder readable again, or `llm-sidecar index stop` it"
+            found |= {"status": "degraded", "reason": "; ".join(problems), "remedy": remedy}
+        return found
+
     async def aclose(self) -> None:
-        """End every run; each goes on from where it was when it is started again."""
-        self._closed = True
+        """End every watch and run; each goes on from where it was when it is started again."""
+        watches = [task for task, _ in self._watches.values()]
+        for task in watches:
+            task.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
         for job in self.running():
             await self._cancel(job.folder)
 
@@ -191,8 +220,9 @@ class IndexJobs:
 
     async def _run(self, job: Job) -> None:
         try:
-            await self.indexer.run(job.folder, job.tally, job.told)
-            await self._manifest.finished(job.folder, self._now())
+            async with self._turn(job.folder):
+                await self.indexer.run(job.folder, job.tally, job.told)
+                await self._manifest.finished(job.folder, self._now())
             job.tally.state = "done"
         except asyncio.CancelledError:
             job.tally.state = "cancelled"
@@ -217,6 +247,35 @@ class IndexJobs:
             if not job.ended:  # it had not begun
                 job.tally.state = "cancelled"
                 job.told()
+
+    def _turn(self, folder: Folder) -> asyncio.Lock:
+        """A run and the updates of a watch take turns."""
+        return self._turns.setdefault(folder.id, asyncio.Lock())
+
+    # -- watches
+
+    async def _set_watched(self, folder: Folder) -> None:
+        """Begin or end the watch, as the folder's row says."""
+        if folder.watch and folder.id not in self._watches:
+            state = WatchState()
+            task = asyncio.create_task(
+                watch_folder(folder.root, lambda paths: self._changed(folder, paths), state), name=f"watch-{folder.id}"
+            )
+            self._watches[folder.id] = task, state
+        elif not folder.watch and folder.id in self._watches:
+            task, _ = self._watches.pop(folder.id)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _changed(self, folder: Folder, paths: frozenset[str] | None) -> None:
+        if paths is not None:
+            async with self._turn(folder):
+                if await self.indexer.update(folder, paths):
+                    return
+        await self._begin(folder).wait()
+
+    def _watch_problem(self, folder: Folder) -> str | None:
+        return self._watches[folder.id][1].problem if folder.id in self._watches else None
 
     async def _check_nesting(self, workspace: str, root: Path) -> None:
         for other in await self._manifest.folders(workspace):

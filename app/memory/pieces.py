@@ -185,11 +185,7 @@ def _parts(node: Node, start: int, end: int) -> list[tuple[Node, int]]:
         elif parts and _rows(child) > _rows(parts[-1][0]):
             parts[-1] = child, parts[-1][1]  # they share a line: the larger one is worth looking into
         reached = max(reached, last)
-    return parts if len(parts) > 1 or (parts and _narrower(parts[0][0], node)) else []
-
-
-def _narrower(child: Node, node: Node) -> bool:
-    return child.start_byte > node.start_byte or child.end_byte < node.end_byte
+    return parts
 
 
 def _rows(node: Node) -> int:

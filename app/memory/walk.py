@@ -99,20 +99,28 @@ def walk(root: Path, *, max_bytes: int = MAX_BYTES) -> Iterator[FoundFile | Skip
         waiting.extend(reversed(below))
 
 
-def is_ignored(root: Path, path: str) -> bool:
-    """Whether a walk would not come to this file or folder, as far as names tell."""
-    parts = path.split("/")
+def look(root: Path, path: str, *, max_bytes: int = MAX_BYTES) -> FoundFile | Skipped | None:
+    """What a walk would say of one file; None where nothing is there. A folder is `Skipped` as `folder`."""
+    *above, name = path.split("/")
     rules = _above(root)
     folder = ""
-    for at, name in enumerate(parts):
-        last = at == len(parts) - 1
-        if not folder or not os.path.islink(os.path.join(root, folder)):
-            own = _read_rules(root, folder)
-            rules = (own, *rules) if own is not None else rules
-        if (not last and name in SKIPPED_FOLDERS) or _ignored(folder + name + ("" if last else "/"), rules):
-            return True
-        folder += name + "/"
-    return parts[-1] in SKIPPED_FOLDERS
+    for part in [*above, ""]:
+        if os.path.islink(os.path.join(root, folder.rstrip("/"))):
+            return Skipped(path, "symlink")
+        if (own := _read_rules(root, folder)) is not None:
+            rules = (own, *rules)
+        if part:
+            folder += f"{part}/"
+            if _left_out(part, folder, rules):
+                return Skipped(path, "ignored")
+    try:
+        status = os.stat(os.path.join(root, path), follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return Skipped(path, "unreadable")
+    found = _judged(status, name, path, rules, max_bytes)
+    return Skipped(path, "folder", folder=True) if isinstance(found, str) else found
 
 
 def _look(entry: os.DirEntry[str], folder: str, rules: tuple[_Rules, ...], max_bytes: int) -> FoundFile | Skipped | str:
@@ -122,21 +130,33 @@ def _look(entry: os.DirEntry[str], folder: str, rules: tuple[_Rules, ...], max_b
         status = entry.stat(follow_symlinks=False)
     except OSError:
         return Skipped(path, "unreadable")
+    if _is_junction(entry):
+        return Skipped(path, "symlink")
+    return _judged(status, entry.name, path, rules, max_bytes)
+
+
+def _judged(
+    status: os.stat_result, name: str, path: str, rules: tuple[_Rules, ...], max_bytes: int
+) -> FoundFile | Skipped | str:
     mode = status.st_mode
-    if stat.S_ISLNK(mode) or _is_junction(entry):
+    if stat.S_ISLNK(mode):
         return Skipped(path, "symlink")
     if stat.S_ISDIR(mode):
-        ignored = entry.name in SKIPPED_FOLDERS or entry.name.endswith(".egg-info") or _ignored(f"{path}/", rules)
-        return Skipped(path, "ignored", folder=True) if ignored else f"{path}/"
+        return Skipped(path, "ignored", folder=True) if _left_out(name, f"{path}/", rules) else f"{path}/"
     if not stat.S_ISREG(mode):
         return Skipped(path, "special")
     if _ignored(path, rules):
         return Skipped(path, "ignored")
-    if reason := named_reason(entry.name):
+    if reason := named_reason(name):
         return Skipped(path, reason)
     if status.st_size > max_bytes:
         return Skipped(path, "too_large")
     return FoundFile(path, status.st_size, status.st_mtime_ns)
+
+
+def _left_out(name: str, path: str, rules: tuple[_Rules, ...]) -> bool:
+    """Of a folder; its path ends in `/`."""
+    return name in SKIPPED_FOLDERS or name.endswith(".egg-info") or _ignored(path, rules)
 
 
 def _is_junction(entry: os.DirEntry[str]) -> bool:

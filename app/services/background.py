@@ -47,6 +47,7 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
     _start_tracing(services, stack)
     start(_warm_up(services, freeze))
     start(services.config.watch(stop))
+    start(_resume_watches(services))
     await start_agents(services.agents, services.config, services.clock, stack)
     services.config.subscribe(lambda _: start(services.refresh_models(force=True)))
 
@@ -63,6 +64,12 @@ def _start_tracing(services: Services, stack: AsyncExitStack) -> None:
     if tracing is not None:
         services.ledger.observe(tracing.observe)
         stack.push_async_callback(asyncio.to_thread, tracing.close)
+
+
+async def _resume_watches(services: Services) -> None:
+    """Behind the warm-up: nobody waits for it, and it imports LanceDB."""
+    await services.warm.wait()
+    await services.indexing.resume()
 
 
 async def _warm_up(services: Services, freeze: bool) -> None:

@@ -18,12 +18,17 @@ async def health(services: Services) -> dict[str, Any]:
         "litellm": _litellm_health(services),
         "models": _models_health(services),
         "embedding": _embedding_health(services),
-        "index": services.memory.health(),
+        "index": _index_health(services),
         "agents": services.agents.health(),
         "entities": _entities_health(services),
     }
     worst = max((part["status"] for part in parts.values()), key=["ok", "starting", "degraded", "down"].index)
     return {"status": worst, "parts": parts}
+
+
+def _index_health(services: Services) -> dict[str, Any]:
+    found, watching = services.memory.health(), services.indexing.health()
+    return {**watching, **found} if found["status"] != "ok" else {**found, **watching}
 
 
 def _config_health(services: Services) -> dict[str, Any]:
