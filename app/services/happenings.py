@@ -2,7 +2,7 @@
 
 ledger.observe ──┐
 config.subscribe ┼──> publish ──> each Watcher's bounded queue ──> GET /api/v1/events
-inbox ───────────┘
+budgets.tell ────┘
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from app.usage.alerts import BudgetAlert
 from app.usage.pricing import to_usd
 from app.usage.records import AttemptEnd, AttemptStart
 
@@ -78,6 +79,10 @@ class Happenings:
             yield watcher
         finally:
             self._watchers.discard(watcher)
+
+    def alert(self, alert: BudgetAlert) -> None:
+        """An `AlertSink`: for the pages that are open. What must not be missed is for the inbox."""
+        self.publish("alert", asdict(alert))
 
     def settled(self, start: AttemptStart, end: AttemptEnd, last: bool) -> None:
         """For `UsageLedger.observe`."""

@@ -69,7 +69,7 @@ function burnDown(target, budget, tz) {
     columns: [{ title: "When" }, { title: "Used", number: true }, { title: "Left", number: true }],
     rows: budget.burn_down.map((point) => [moment(point.at, tz), dollars(point.used_usd), dollars(point.left_usd)]),
     traces: () => [
-      { type: "scatter", mode: "lines", x: times, y: left, line: { color: readColour("--accent"), width: 2.5, shape: "hv" }, fill: "tozeroy", fillcolor: readColour("--accent-soft"), hovertext: left.map((value, at) => `${moment(times[at], tz)}<br><b>${dollars(value)}</b> left`), hoverinfo: "text" },
+      { type: "scatter", mode: "lines", x: times, y: left, line: { color: readColour("--accent"), width: 2.5, shape: "hv" }, fill: "tozeroy", fillcolor: readColour("--accent-soft"), hovertext: left.map((value, at) => `${moment(times[at], tz)}<br>${dollars(value)} left`), hoverinfo: "text" },
       { type: "scatter", mode: "lines", x: ahead, y: ahead.length ? [last.left_usd, budget.limit_usd - budget.projected_usd] : [], line: { color: readColour("--series-7"), width: 2, dash: "dot" }, hoverinfo: "skip" },
     ],
     layout: () => ({ xaxis: { type: "date", range: [budget.period_start, budget.period_end], nticks: 5 }, yaxis: { tickprefix: "$", nticks: 4, range: [Math.min(0, budget.limit_usd - (budget.projected_usd ?? 0), ...left), budget.limit_usd * 1.04] } }),

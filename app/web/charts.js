@@ -19,7 +19,8 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 export const SERIES = 7;
 export const seriesColour = (at) => `--series-${Math.min(at, SERIES - 1) + 1}`;
 
-/** Plotly reads a few tags in its texts: a name is shown as it is written. */
+/** Plotly reads a few tags in its texts: a name is shown as it is written. (Of them only <br> is used here: the others
+ *  are written as style attributes, which the policy refuses.) */
 export const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 function layout(extra) {

@@ -1,12 +1,14 @@
 // The page: what it shows, when it reads again.
 
-import { $, $$, code, fill, h } from "./dom.js";
+import { $, $$, code, fill, h, sentence } from "./dom.js";
 import { get, post, optional, whenSignedOut } from "./api.js";
 import { ownZone, range, zones } from "./period.js";
 import * as spend from "./spend.js";
 import { budgets } from "./budgets.js";
 import { watch } from "./live.js";
 import { models } from "./models.js";
+import { agents } from "./agents.js";
+import { summary } from "./summary.js";
 import { prepareExplainer } from "./explainer.js";
 import { prepareChat } from "./chat.js";
 import { prepareDrawer, requests } from "./requests.js";
@@ -27,7 +29,7 @@ async function refresh() {
     if (mine !== turn) return;
     spend.tiles(report, before, locations);
     spend.patterns(byTask);
-    await Promise.all([spend.overTime(report, asked), budgets(asked), models(byModel), requests(asked)]);
+    await Promise.all([spend.overTime(report, asked), budgets(asked), models(byModel), requests(asked), summary(asked), agents(asked)]);
     notice();
   } catch (problem) {
     notice(problem.message);
@@ -54,6 +56,14 @@ function prepareControls({ profiles }) {
   }
 }
 
+/** What a budget says while the page is open; it stays until it is read. */
+function toast({ title, body, severity }) {
+  const card = h("div", { class: `toast ${severity}` }, h("p", {}, h("b", {}, sentence(title))),
+    h("button", { type: "button", class: "plain", "aria-label": "Dismiss", on: { click: () => card.remove() } }, "✕"), h("p", { class: "quiet" }, body));
+  $("#toasts").append(card);
+  while ($("#toasts").children.length > 4) $("#toasts").firstElementChild.remove();
+}
+
 function prepareNavigation() {
   const links = new Map($$(".top nav a").map((link) => [link.hash.slice(1), link]));
   const watcher = new IntersectionObserver((entries) => {
@@ -78,7 +88,7 @@ async function start() {
   prepareControls(known);
   prepareExplainer(known);
   prepareChat(known);
-  watch({ changed: refresh, notified: () => {} });
+  watch({ changed: refresh, alerted: toast });
   await refresh();
   const health = await get("/api/v1/health");
   $("#version").textContent = `llm-sidecar ${health.version}.`;

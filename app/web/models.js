@@ -33,7 +33,7 @@ function latency(groups) {
   const ordered = [...groups].sort((a, b) => b.latency_p50_ms - a.latency_p50_ms);
   const names = ordered.map((group) => shorten(group.key.model));
   const seconds = (name) => ordered.map((group) => (group[name] ?? 0) / 1000);
-  const hover = ordered.map((group) => `<b>${plain(group.key.model)}</b><br>first token ${duration(group.time_to_first_token_p50_ms)}<br>half within ${duration(group.latency_p50_ms)}<br>95 % within ${duration(group.latency_p95_ms)}`);
+  const hover = ordered.map((group) => `${plain(group.key.model)}<br>first token ${duration(group.time_to_first_token_p50_ms)}<br>half within ${duration(group.latency_p50_ms)}<br>95 % within ${duration(group.latency_p95_ms)}`);
   return chart($("#latency-chart"), {
     label: "How long answers took, by model", height: 70 + 38 * ordered.length,
     legend: [["half of the answers within", "--accent"], ["95 % within", "--series-7"], ["first token", "--text"]],

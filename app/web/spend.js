@@ -70,7 +70,7 @@ export async function overTime(report, { metric, dimension, range }) {
     traces: () => shown.map((name, at) => ({
       type: "bar", name: plain(name ?? "none"), x: times.map(label), y: times.map((time) => value(time, name)),
       marker: { color: readColour(seriesColour(at)) },
-      hovertext: times.map((time) => `${plain(label(time))}<br><b>${plain(name ?? "none")}</b>  ${plain(measure.text(value(time, name)))}`), hoverinfo: "text",
+      hovertext: times.map((time) => `${plain(label(time))}<br>${plain(name ?? "none")}  ${plain(measure.text(value(time, name)))}`), hoverinfo: "text",
     })),
     layout: () => ({ barmode: "stack", xaxis: { type: "category", nticks: 12, tickangle: 0 }, yaxis: { rangemode: "tozero", tickprefix: metric === "cost" ? "$" : "", nticks: 6 } }),
   });
