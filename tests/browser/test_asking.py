@@ -48,13 +48,19 @@ async def test_the_chat_streams_and_shows_what_the_model_saw(lab: Laboratory, op
     page = await open_page()
     form = page.locator("#chat-form")
     lab.provider.script(Reply(text=("First ", HOSTILE, " last"), delay=0.4), model="small")
+    # Every state the answer was seen in, however slowly this test looks.
+    await page.evaluate(
+        "window.states = []; new MutationObserver(() => window.states.push(["
+        "document.querySelector('#chat-log .turn:last-child .said')?.textContent,"
+        "document.querySelector('#chat-log').getAttribute('aria-busy')])).observe("
+        "document.querySelector('#chat-log'), {subtree: true, childList: true})"
+    )
     await form.locator('[name="query"]').fill("say it slowly")
     await form.locator('[name="query"]').press("Enter")
     answer = page.locator("#chat-log .turn").last
-    await expect(answer.locator(".said")).to_have_text("First")  # before the rest has come
-    await expect(page.locator("#chat-log")).to_have_attribute("aria-busy", "true")
     await expect(answer.locator(".said")).to_have_text(f"First {HOSTILE} last")
     await expect(page.locator("#chat-log")).to_have_attribute("aria-busy", "false")
+    assert ["First ", "true"] in await page.evaluate("window.states")  # before the rest had come
     await expect(answer.locator(".receipt")).to_contain_text("tokens in")
     await answer.locator("summary").click()
     await expect(answer.locator(".receipt table")).to_contain_text("kept")
