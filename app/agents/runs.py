@@ -144,10 +144,15 @@ class Runs:
             ending = Ending(Outcome(State.CANCELLED, self._tools.clock.now()), live.run.private)
         except SidecarError as error:  # the database: there is nowhere to write the end either
             log.error("run %s of %s was given up: %s", live.run.id, live.run.agent, error.detail)
-            ending = Ending(
-                Outcome(State.FAILED, self._tools.clock.now(), error_code=error.code, error_message=error.detail), False
-            )
+            ending = self._given_up(error.code, error.detail)
+        except Exception:  # a fault of ours: the run must end all the same
+            log.exception("run %s of %s broke", live.run.id, live.run.agent)
+            ending = self._given_up("internal_error", "something went wrong inside the sidecar; its log says what")
         return await self._finish(live, ending)
+
+    def _given_up(self, code: str, message: str) -> Ending:
+        now = self._tools.clock.now()
+        return Ending(Outcome(State.FAILED, now, error_code=code, error_message=message), private=False)
 
     async def _room(self, live: Live) -> None:
         async with self._changed:
