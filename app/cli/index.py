@@ -151,7 +151,7 @@ def summary(done: Mapping[str, Any]) -> str:
     now = done.get("progress") or {}
     skipped = now.get("skipped") or {}
     first = (
-        f"{now.get('files_indexed', 0):,} files indexed ({now.get('chunks', 0):,} chunks), "
+        f"{_counted(now.get('files_indexed', 0), 'file')} indexed ({_counted(now.get('chunks', 0), 'chunk')}), "
         f"{now.get('files_unchanged', 0):,} unchanged, {now.get('files_removed', 0):,} removed "
         f"in {_duration(now.get('elapsed_seconds') or 0)}"
     )
@@ -161,6 +161,10 @@ def summary(done: Mapping[str, Any]) -> str:
     if done.get("watch"):
         lines.append("watched: what is saved is searchable within seconds")
     return "\n".join(lines)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

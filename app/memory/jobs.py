@@ -10,6 +10,7 @@ import logging
 import os
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -168,7 +169,9 @@ class IndexJobs:
     async def find(self, workspace: str | None, path: str) -> Folder:
         """A folder that is indexed. Raises `NotFound`, `UnknownWorkspace`."""
         profile = self._memory.profile(workspace)
-        wanted = {Path(path), Path(await asyncio.to_thread(os.path.realpath, path))}
+        wanted = {Path(path)}
+        with suppress(OSError, ValueError):  # NUL in it, or a loop of links
+            wanted.add(Path(await asyncio.to_thread(os.path.realpath, path)))
         for folder in await self._manifest.folders(profile.id):
             if folder.root in wanted:
                 return folder
@@ -213,6 +216,7 @@ class IndexJobs:
     def _begin(self, folder: Folder) -> Job:
         job = self._jobs.get(folder.id)
         if job is not None and not job.ended:
+            job.folder = folder  # its watch may have changed
             return job
         job = self._jobs[folder.id] = Job(folder, self.indexer.clock, self._now())
         job.task = asyncio.create_task(self._run(job), name=f"index-{folder.id}")

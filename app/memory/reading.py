@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ _RECENT_NS: Final = 2_000_000_000
 
 
 class NotIndexed(Exception):
-    """`reason` in a word: `binary`, `symlink`, `too_large`, `unreadable`, `vanished`, `empty`."""
+    """`reason` in a word: `binary`, `symlink`, `too_large`, `unreadable`, `special`, `vanished`, `empty`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -52,6 +53,8 @@ def read_file(root: Path, path: str, max_bytes: int, now_ns: int) -> FileBytes:
         raise NotIndexed("symlink" if error.errno == errno.ELOOP else "unreadable") from None
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotIndexed("special")
         if os.path.realpath(full) != full:  # a folder on the way was put in place of another since it was listed
             raise NotIndexed("symlink")
         if status.st_size > max_bytes:

@@ -146,6 +146,7 @@ async def test_unknown_workspaces_folders_and_fields_are_refused(sidecar: Runnin
     assert (await post(sidecar, "index", 422, path=str(folder), workspace="no"))["code"] == "unknown_workspace"
     assert (await post(sidecar, "index", 422, path=str(folder), recursive=True))["code"] == "invalid_request"
     assert (await drop(sidecar, 404, path=str(folder)))["code"] == "index_not_found"
+    assert (await drop(sidecar, 404, path="/nul\0byte"))["code"] == "index_not_found"
     assert (await post(sidecar, "index/stop", 404, path=str(folder)))["code"] == "index_not_found"
 
 

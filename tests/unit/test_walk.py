@@ -114,6 +114,8 @@ class TestBounds:
         assert skipped(tmp_path, max_bytes=100) == {"large.py": "too_large", "pipe": "special"}
         with pytest.raises(NotIndexed, match="too_large"):
             read_file(tmp_path, "large.py", 100, LATER)
+        with pytest.raises(NotIndexed, match="special"):
+            read_file(tmp_path, "pipe", 100, LATER)
         with pytest.raises(NotIndexed, match="vanished"):
             read_file(tmp_path, "gone.py", 100, LATER)
 
