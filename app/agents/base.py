@@ -23,6 +23,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 from app.config.schema import AgentEntry, Profile
+from app.llm.outside import OutsideResponse as OutsideResponse
 
 if TYPE_CHECKING:
     from app.agents.data import AgentData, AgentMemory, AgentStore
@@ -75,16 +76,6 @@ class NotificationService(Protocol):
         `links` are `{title, url}`. `dedupe_key`: the same news is told once until its cool-down is over.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class OutsideResponse:
-    """What a server outside answered. `headers` have lower-case names; `url` is where it came from in the end."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str
 
 
 class OutsideHttp(Protocol):
