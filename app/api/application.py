@@ -42,6 +42,7 @@ from app.api import (
     memory_schemas,
     metrics,
     models,
+    notifications,
     openai,
     openai_schemas,
     session_schemas,
@@ -111,7 +112,7 @@ def _application() -> FastAPI:
         *(chat, explain, sessions, memory, indexing, entities, agents, usage, models, config, keys, dashboard, events),
         health,
     )
-    for room in (*rooms, budgets):
+    for room in (*rooms, budgets, notifications):
         v1.include_router(room.router)
     app.include_router(v1)
     app.include_router(openai.router)

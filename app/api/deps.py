@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.agents.notifications import Inbox
 from app.agents.service import AgentService
 from app.api.problems import request_id_of
 from app.api.schemas import validated
@@ -127,6 +128,9 @@ class Services(Protocol):
 
     @property
     def budgets(self) -> Budgets: ...
+
+    @property
+    def inbox(self) -> Inbox: ...
 
     @property
     def clock(self) -> Now: ...

@@ -26,6 +26,8 @@ class FeedItem:
     name: str
     data: Mapping[str, Any]
     last: bool = False
+    id: int | None = None
+    """Where a reader may resume; None: it is counted."""
 
 
 class Feed:
@@ -72,8 +74,9 @@ class Feed:
     def _encode(self, batch: list[FeedItem]) -> bytes:
         parts = []
         for item in batch:
-            parts.append(b"id: %d\nevent: %b\ndata: %b\n\n" % (self._next_id, item.name.encode(), dumps(item.data)))
-            self._next_id += 1
+            number = self._next_id if item.id is None else item.id
+            parts.append(b"id: %d\nevent: %b\ndata: %b\n\n" % (number, item.name.encode(), dumps(item.data)))
+            self._next_id = number + 1
         return b"".join(parts)
 
 

@@ -240,6 +240,32 @@ class BudgetResult(Result):
     shadow: bool
 
 
+class NotificationResult(Result):
+    id: str
+    seq: int = Field(description="Rises with every one; `Last-Event-ID` of the stream.")
+    workspace: str
+    private: bool = Field(description="true: it is sent to no webhook.")
+    kind: str = Field(description="budget_threshold, budget_acted, budget_unpriced, agent, …")
+    severity: Literal["info", "success", "warning", "error"]
+    title: str
+    body: str
+    links: list[dict[str, str]]
+    about: dict[str, Any]
+    created_at: str
+    read_at: str | None
+    archived_at: str | None
+
+
+class NotificationList(Result):
+    notifications: list[NotificationResult]
+    unread: int
+    next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last.")
+
+
+class ReadAllResult(Result):
+    read: int = Field(description="How many were not read before.")
+
+
 class BudgetStateResult(Result):
     """A budget as it stands now, in US dollars. Of a budget per request only the settings are known."""
 

@@ -14,7 +14,7 @@ from app.errors import SidecarError
 PROGRAM = "llm-sidecar"
 COMMANDS = (
     *("serve", "chat", "explain", "index", "search", "entities", "sessions", "models", "usage", "dashboard"),
-    *("agents", "trigger"),
+    *("agents", "trigger", "budgets", "notifications"),
     *("config", "secrets", "token", "keys", "doctor", "openapi"),
 )
 """In the order the help lists them; `app.cli.<name>` has a `register(app)`."""

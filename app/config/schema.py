@@ -273,6 +273,23 @@ class Budget(Entry):
     shadow: bool = Field(False, description="True: only tells what it would have done.")
 
 
+class WebhookSettings(Entry):
+    """Where notifications are posted. Nothing of a private workspace is."""
+
+    url: str = Field(min_length=1, max_length=2048, pattern=r"^https?://[^\s]+$", description="http:// or https://")
+    secret_env: EnvName | None = Field(None, description="Environment variable (or keyring entry) that signs them.")
+    allow_local: tuple[TrustedHost, ...] = Field(
+        (), description="Hosts of this machine or network that may be called; else only the public internet is."
+    )
+
+
+class NotificationSettings(Entry):
+    """Where notifications are brought, besides the inbox."""
+
+    desktop: bool = Field(True, description="Show them on the desktop, where one answers.")
+    webhook: WebhookSettings | None = None
+
+
 class Profile(Entry):
     """A workspace: the setting somebody works under."""
 
@@ -283,12 +300,18 @@ class Profile(Entry):
     timezone: str | None = Field(None, description="IANA name; the machine's zone when absent.")
     local_fallback: ModelId | None = None
     budgets: tuple[Budget, ...] = ()
+    quiet_hours: str | None = Field(
+        None,
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$",
+        description="Such as 22:00-07:00: what comes then is brought afterwards; the inbox has it at once.",
+    )
 
 
 class ProfilesFile(Entry):
     default_workspace: Name = Field("default", description="Of requests that name none; left out: the first profile.")
     profiles: tuple[Profile, ...] = ()
     budgets: tuple[Budget, ...] = Field((), description="For all profiles together.")
+    notifications: NotificationSettings = NotificationSettings()
 
 
 AgentHost = Annotated[str, Field(max_length=253, pattern=r"^(\*\.)?[A-Za-z0-9_.:\[\]-]+$")]

@@ -149,7 +149,7 @@ class Outside:
         max_bytes: int = MAX_BYTES,
         redirects: int = 0,
     ) -> OutsideResponse:
-        """One request, and up to `redirects` more where the answer sends it on; then a 3xx is an answer like any other."""
+        """One request, and up to `redirects` more where the answer sends it on; then a 3xx is an answer like others."""
         given = dict(headers or {})
         try:
             async with asyncio.timeout(self.seconds):

@@ -7,9 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
+<<<<<<< HEAD
 from app.agents.base import Agent, AgentContext
 from app.agents.fallbacks import ClosedHttp, LoggedNotifications
+=======
+from app.agents.base import Agent
+>>>>>>> 847c39c (The inbox: what budgets and agents tell, kept, shown live, brought to a webhook and the desktop)
 from app.agents.maintenance import Chore, Maintenance
+from app.agents.notifications import AgentNotifications, Inbox
 from app.agents.performing import Tools
 from app.agents.registry import Registry
 from app.agents.scheduler import AgentScheduler
@@ -17,8 +22,12 @@ from app.agents.service import AgentService
 from app.agents.session_capture import SessionCaptureAgent
 from app.chat.sessions import Sessions
 from app.config.loader import Config
+from app.config.schema import Profile
 from app.config.watcher import ConfigStore
 from app.llm.clock import Clock
+from app.llm.connections import LOCALHOST
+from app.llm.egress import normal_host
+from app.llm.outside import Outside, OutsideClient, Reach
 from app.llm.router import ModelRouter
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
@@ -31,6 +40,8 @@ OWN: Final[dict[str, type[Agent]]] = {kind.name: kind for kind in (SessionCaptur
 
 async def open_agents(
     *,
+    inbox: Inbox,
+    outside: Outside,
     database: Database,
     memory: WorkspaceMemory,
     entities: EntityGraph,
@@ -49,12 +60,18 @@ async def open_agents(
         router=router,
         clock=clock,
         redact=redact,
+<<<<<<< HEAD
         http=lambda profile, hosts: ClosedHttp(),
         notifications=lambda agent, profile, run_id, private: LoggedNotifications(),
+=======
+        http=lambda profile, hosts: OutsideClient(outside, reach_of(config(), profile, hosts)),
+        notifications=lambda agent, profile, run_id: AgentNotifications(inbox, agent, profile, run_id),
+>>>>>>> 847c39c (The inbox: what budgets and agents tell, kept, shown live, brought to a webhook and the desktop)
     )
     return AgentService(tools, Registry(own, config), config)
 
 
+<<<<<<< HEAD
 def chores_of(database: Database, memory: WorkspaceMemory) -> Sequence[Chore]:
     """What maintenance does beside the back-up: one chore for each part that wants looking after."""
 
@@ -69,6 +86,13 @@ def chores_of(database: Database, memory: WorkspaceMemory) -> Sequence[Chore]:
         return memory.index.problem or "compacted"
 
     return (Chore("usage roll-ups", usage), Chore("index", index))
+=======
+def reach_of(config: Config, profile: Profile, hosts: Sequence[str]) -> Reach:
+    """Where an agent may go: this machine and the trusted hosts, and where the workspace allows it the hosts of its
+    entry."""
+    near = frozenset({*LOCALHOST, "localhost", *map(normal_host, config.models.trusted_hosts)})
+    return Reach(public=not profile.block_cloud_apis, hosts=tuple(hosts), local=near)
+>>>>>>> 847c39c (The inbox: what budgets and agents tell, kept, shown live, brought to a webhook and the desktop)
 
 
 async def start_agents(service: AgentService, store: ConfigStore, clock: Clock, stack: AsyncExitStack) -> None:

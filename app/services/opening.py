@@ -32,6 +32,7 @@ from app.llm.discovery import Discovery, hosts_file_addresses
 from app.llm.egress import EgressPolicy, install_audit_hook
 from app.llm.embedded import EmbeddedModels
 from app.llm.fitting import Fitter
+from app.llm.outside import Outside
 from app.llm.router import ModelRouter
 from app.llm.translate import Translator
 from app.llm.transport import Transport
@@ -49,6 +50,8 @@ from app.memory.workspace import WorkspaceMemory
 from app.routing.conditions import check_conditions
 from app.services.agents import OWN, open_agents
 from app.services.background import start_background
+from app.services.happenings import Happenings
+from app.services.inbox import open_inbox
 from app.services.parts import Services
 from app.services.policies import PolicyHolder
 from app.settings import Settings
@@ -118,6 +121,8 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     calibrator = Calibrator(settings.data_dir / "calibration.json", clock.monotonic)
     stack.callback(calibrator.save)
     budgets = await Budgets.open(database, in_force, clock.now)
+    outside = Outside()
+    stack.callback(outside.close)
     desk = Desk(client, ledger, counter, calibrator, clock, budgets)
     router = ModelRouter(lambda: policies.current, Fitter(builder, calibrator), desk, BreakerBoard(clock.monotonic))
     embedder = Embedder(default_folder())
@@ -140,7 +145,13 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     retrieval = Retrieval(memory, lambda: in_force().routing.retrieval, entities, past)
     chat = ChatService(router, in_force, sessions, summaries, clock.now, lambda: policies.smallest_window, retrieval)
     stack.push_async_callback(chat.aclose)
+    happenings = Happenings()
+    inbox = open_inbox(database, in_force, clock, outside, secrets, happenings.publish)
+    stack.push_async_callback(inbox.aclose)
+    budgets.tell(inbox)
     agents = await open_agents(
+        inbox=inbox,
+        outside=outside,
         database=database,
         memory=memory,
         entities=entities,
@@ -159,6 +170,8 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         keys=await ClientKeys.open(database, clock.now),
         ledger=ledger,
         budgets=budgets,
+        inbox=inbox,
+        happenings=happenings,
         reports=UsageReports(database),
         translator=translator,
         counter=counter,

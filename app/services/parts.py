@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from app.agents.notifications import Inbox
 from app.agents.service import AgentService
 from app.chat.capture import SessionCapture
 from app.chat.service import ChatService
@@ -51,6 +52,7 @@ class Services:
     keys: ClientKeys
     ledger: UsageLedger
     budgets: Budgets
+    inbox: Inbox
     reports: UsageReports
     translator: Translator
     counter: TokenCounter

@@ -407,6 +407,30 @@ index_files = Table(
 """The state each file was in when it was indexed."""
 
 
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True, nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("workspace", Text, nullable=False),
+    Column("private", Boolean(create_constraint=False), nullable=False),  # as its workspace was
+    Column("kind", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("links", Text, nullable=False),  # a JSON list of {title, url}
+    Column("about", Text, nullable=False),  # a JSON object
+    Column("dedupe_key", Text),
+    Column("created_at", Text, nullable=False),
+    Column("read_at", Text),
+    Column("archived_at", Text),
+    Index("ix_notifications_workspace", "workspace", "seq"),
+    Index("ix_notifications_dedupe_key", "dedupe_key", "created_at"),
+    sqlite_autoincrement=True,
+)
+"""The inbox. `seq` is never used twice: a stream resumes by it."""
+
+
 def to_text(moment: datetime) -> str:
     """An aware datetime as the tables store it; what is finer than a millisecond is cut off."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -143,7 +143,7 @@ class ScriptedServices:
 
     embedder = counter = config
     keys = catalog = reports = sessions = capture = memory = indexing = entities = extraction = agents = config
-    budgets = config
+    budgets = inbox = config
 
     async def gauges(self) -> list[Gauge]:
         return []

@@ -35,6 +35,8 @@ SECTIONS: list[tuple[str, type[schema.Entry]]] = [
     ("profiles.yaml", schema.ProfilesFile),
     ("profiles.yaml/profiles", schema.Profile),
     ("profiles.yaml/budgets", schema.Budget),
+    ("profiles.yaml/notifications", schema.NotificationSettings),
+    ("profiles.yaml/webhook", schema.WebhookSettings),
     ("profiles.yaml/unknown_price", schema.CountAs),
     ("agents.yaml", schema.AgentsFile),
     ("agents.yaml/agents", schema.AgentEntry),
