@@ -45,7 +45,7 @@ from app.llm.overflow import REBUILDS, next_shrink
 from app.llm.plan import Plan, Policy, make_plan
 from app.llm.retry import AttemptState, GiveUp, Retry, RetryPolicy
 from app.llm.slots import Hold, Slots, place_of
-from app.llm.spending import Spending, exceeded, fallback_for, fit_within, leave_out
+from app.llm.spending import Spending, exceeded, fit_within, leave_out, with_fallback
 from app.llm.summarizing import Summariser
 from app.llm.watchdog import Limits
 from app.routing.route import Candidate
@@ -192,7 +192,8 @@ class ModelRouter:
                 raise exceeded(objection)
             refused = refused or objection
             plan, waiting = leave_out(plan, objection, candidate, waiting)
-            waiting = waiting or fallback_for(plan, objection)
+            if not waiting:
+                plan, waiting = with_fallback(plan, objection)
         if refused is not None:
             raise exceeded(refused)
         raise refusal or ContextTooLarge("no candidate's window holds the request")

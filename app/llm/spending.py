@@ -121,19 +121,29 @@ def leave_out(
     return plan, [other for other in waiting if other.model.location.is_local]
 
 
-def fallback_for(plan: Plan, refusal: Refusal) -> list[Candidate]:
-    """The local model that steps in where a `local_only` budget has left none, if one can do what is asked."""
+def with_fallback(plan: Plan, refusal: Refusal) -> tuple[Plan, list[Candidate]]:
+    """The plan with the local model that steps in where a `local_only` budget has left none, and who then waits;
+    nobody where no such model can do what is asked."""
+    found = _fallback(plan, refusal)
+    if found is None:
+        return plan, []
+    told = (*plan.route.reasons, f"{found.model.id} steps in as the local fallback")
+    route = replace(plan.route, candidates=(*plan.route.candidates, found), reasons=told)
+    return replace(plan, route=route), [found]
+
+
+def _fallback(plan: Plan, refusal: Refusal) -> Candidate | None:
     config = plan.policy.config
     name = plan.policy.profile(plan.facts.workspace).local_fallback or config.routing.local_fallback
     asked = {c.model.id for c in plan.route.candidates} | {r.model for r in plan.route.removed}
     if refusal.on_limit != "local_only" or name is None or name in asked or plan.request.one_try:
-        return []
+        return None
     try:
         model = plan.policy.catalog.resolve(name)
     except UnknownModel:
-        return []
+        return None
     usable = permitted(model, local_only=True).allowed and model.unusable is None
-    return [Candidate(model, Origin.LOCAL_FALLBACK)] if usable and not missing_capability(model, plan.facts) else []
+    return Candidate(model, Origin.LOCAL_FALLBACK) if usable and not missing_capability(model, plan.facts) else None
 
 
 def exceeded(refusal: Refusal) -> BudgetExceeded:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes.providers import FakeProvider
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
-from tests.fakes.steps import Reply
+from tests.fakes.steps import Reply, Status
 
 PRICE = {"input_cost_per_million": 1_000, "output_cost_per_million": 1_000}
 """A dollar per thousand tokens, so that few calls make a round sum."""
@@ -83,3 +83,152 @@ async def test_a_budget_stops_at_its_limit_under_load(tmp_path: Path, limit: flo
         state = (await running.http.get("/api/v1/budgets")).json()["budgets"][0]
         assert state["used_usd"] == spent(running) / 1_000_000
         assert (state["reserved_usd"], state["running"]) == (0, 0)
+
+
+def budget(on_limit: str, **changes: Any) -> dict[str, Any]:
+    return {"period": "day", "limit_usd": 0.05, "on_limit": on_limit, **changes}
+
+
+async def use_up(running: RunningSidecar) -> None:
+    """Two calls of two cents each: of five cents, one is left, and a third does not fit."""
+    for _ in range(2):
+        assert (await ask(running, model="openai/dear")).status_code == 200
+
+
+async def test_block_refuses_before_the_stream(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, budget("block"), chain=("openai/dear", "ollama/local")) as (running, provider):
+        await use_up(running)
+        refused = await ask(running, stream=True)
+        problem = refused.json()
+        assert (refused.status_code, problem["code"]) == (402, "budget_exceeded")
+        assert problem["budget"]["on_limit"] == "block"
+        assert "$0.04 of $0.05 are used" in problem["detail"]
+        assert len(provider.chats) == 2
+        assert (await ask(running, model="ollama/local")).status_code == 200
+
+
+async def test_cheaper_asks_the_next_that_fits(tmp_path: Path) -> None:
+    chain = ("openai/dear", "openai/cheap", "ollama/local")
+    async with sidecar(tmp_path, budget("cheaper"), chain=chain) as (running, _):
+        await use_up(running)
+        answer = (await ask(running)).json()
+        assert answer["model"] == "openai/cheap"
+        assert answer["route"]["candidates"] == ["openai/cheap", "ollama/local"]
+        assert any(r.startswith("openai/dear was left out: the budget") for r in answer["route"]["reasons"])
+        receipt = running.rows("SELECT route FROM request_receipts ORDER BY rowid DESC LIMIT 1")[0]["route"]
+        assert '"code":"budget"' in receipt
+
+
+async def test_local_only_leaves_out_every_cloud_model(tmp_path: Path) -> None:
+    chain = ("openai/dear", "openai/cheap")
+    extra = {"local_fallback": "ollama/last"}
+    async with sidecar(tmp_path, budget("local_only"), chain=chain, routing_extra=extra) as (running, _):
+        await use_up(running)
+        answer = (await ask(running)).json()
+        assert (answer["model"], answer["location"]) == ("ollama/last", "loopback")
+
+
+async def test_where_nothing_is_left_it_is_402(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, budget("local_only")) as (running, _):
+        await use_up(running)
+        refused = await ask(running)
+        assert (refused.status_code, refused.json()["code"]) == (402, "budget_exceeded")
+
+
+async def test_alert_only_tells(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, budget("alert", alert_at=[0.5, 1.0])) as (running, _):
+        for _ in range(4):
+            assert (await ask(running)).status_code == 200
+        await running.services.inbox.delivered()
+        told = (await running.http.get("/api/v1/notifications")).json()["notifications"]
+        assert [n["kind"] for n in told] == ["budget_threshold"] * 2
+        assert [n["severity"] for n in told] == ["error", "info"]
+
+
+async def test_a_shadow_only_says_what_it_would_have_done(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, budget("block", shadow=True)) as (running, _):
+        await use_up(running)
+        answer = (await ask(running)).json()
+        assert any(r.startswith("shadow: block: the budget") for r in answer["route"]["reasons"])
+        await running.services.inbox.delivered()
+        told = (await running.http.get("/api/v1/notifications?kind=budget_acted")).json()["notifications"]
+        assert len(told) == 1
+        assert "would have refused" in told[0]["title"]
+
+
+@pytest.mark.parametrize(
+    ("unknown_price", "status"), [(None, 402), ("refuse", 402), ({"count_as": 10}, 200), ({"count_as": 1e6}, 402)]
+)
+async def test_what_has_no_price_is_never_free(tmp_path: Path, unknown_price: Any, status: int) -> None:
+    rule = {} if unknown_price is None else {"unknown_price": unknown_price}
+    async with sidecar(tmp_path, budget("block", **rule), chain=("openai/unpriced",)) as (running, _):
+        assert (await ask(running)).status_code == status
+        state = (await running.http.get("/api/v1/usage")).json()["budgets"][0]
+        assert state["used_usd"] == (0.0002 if status == 200 else 0)
+        assert state["unpriced_calls"] == (1 if status == 200 else 0)
+
+
+async def test_a_fallback_that_costs_too_much_is_left_out_in_mid_route(tmp_path: Path) -> None:
+    chain = ("ollama/local", "openai/dear", "ollama/last")
+    async with sidecar(tmp_path, budget("block"), chain=chain) as (running, provider):
+        await use_up(running)
+        provider.always(Status(404), model="local")
+        answer = (await ask(running)).json()
+        assert answer["model"] == "ollama/last"
+        assert [a["model"] for a in answer["attempts"]] == ["ollama/local", "ollama/last"]
+
+
+async def test_retries_pay_as_well_and_nothing_is_held_at_the_end(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, budget("block")) as (running, provider):
+        provider.script(Status(500), Status(500), model="dear")
+        answer = (await ask(running)).json()
+        assert answer["attempt_count"] == 3
+        state = (await running.http.get("/api/v1/budgets")).json()["budgets"][0]
+        assert state["used_usd"] == spent(running) / 1_000_000 > 0
+        assert (state["reserved_usd"], state["running"]) == (0, 0)
+
+
+async def test_a_limit_per_request_and_per_task_type(tmp_path: Path) -> None:
+    budgets = (
+        {"period": "request", "limit_usd": 0.03, "on_limit": "cheaper"},
+        {"period": "day", "limit_usd": 0, "on_limit": "block", "task_type": "debugging"},
+    )
+    async with sidecar(tmp_path, *budgets, chain=("openai/dear", "ollama/local")) as (running, _):
+        assert (await ask(running, max_output_tokens=10)).json()["model"] == "openai/dear"
+        assert (await ask(running, max_output_tokens=30)).json()["model"] == "ollama/local"
+        assert (await ask(running, task_type="debugging")).status_code == 402
+
+
+async def test_budget_used_steers_rules_and_explain_shows_the_state(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, budget("block"), chain=("openai/dear", "ollama/local")) as (running, provider):
+        await use_up(running)
+        explained = (await running.http.post("/api/v1/explain", json={"query": "hello"})).json()
+        assert explained["facts"]["budget_used"] == explained["budget"]["used"] == 0.8
+        assert explained["budget"]["budgets"][0]["used_usd"] == 0.04
+        dear, local = explained["candidates"]
+        assert dear["budget"].startswith("block: the budget of the day")
+        assert dear["estimated_cost_usd"] > 0.05
+        assert local["budget"] is None
+        assert len(provider.chats) == 2
+
+
+async def test_an_agents_budget_is_its_own(tmp_path: Path) -> None:
+    agents = [{"name": "digest", "budget": budget("block", limit_usd=0)}]
+    async with sidecar(tmp_path, agents=agents) as (running, _):
+        assert (await ask(running)).status_code == 200
+        (meter,) = running.services.budgets.meters()
+        assert (meter.limit.agent, meter.used) == ("digest", 0)
+
+
+async def test_who_leaves_gives_back_what_was_held(tmp_path: Path) -> None:
+    async with sidecar(tmp_path, budget("block")) as (running, provider):
+        provider.always(Reply(delay=30))
+        body = {"query": "hello", "max_output_tokens": 10}
+        async with running.http.stream("POST", "/api/v1/chat", json=body) as response:
+            await anext(response.aiter_lines())
+            (meter,) = running.services.budgets.meters()
+            assert meter.running == 1
+        async with asyncio.timeout(10):
+            while running.services.budgets.meters()[0].running:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert running.services.budgets.meters()[0].reserved == 0

@@ -185,11 +185,10 @@ def test_the_strictest_decides_and_the_largest_share_counts() -> None:
 def test_a_reload_keeps_what_was_spent_and_what_is_held() -> None:
     made = config({**DAY, "on_limit": "block"})
     budgets = Budgets(lambda: made, lambda: NOW)
-    for cost in (100_000, None):
-        held = budgets.reserve(HOME, quote(300_000))
-        assert isinstance(held, Reservation)
-        if cost is not None:
-            budgets.settle(held, cost, 0)
+    first, held = (budgets.reserve(HOME, quote(300_000)) for _ in range(2))
+    assert isinstance(first, Reservation)
+    assert isinstance(held, Reservation)
+    budgets.settle(first, 100_000, 0)
     made = config({**DAY, "period": "month", "limit_usd": 2, "on_limit": "block"}, {**DAY, "period": "hour"})
     assert [(m.used, m.reserved, m.running) for m in budgets.meters()] == [(100_000, 300_000, 1)] * 2
     budgets.settle(held, 50_000, 0)
