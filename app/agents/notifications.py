@@ -48,6 +48,8 @@ class News:
     about: Mapping[str, Any] | None = None
     dedupe_key: str | None = None
     cool_down: timedelta = COOL_DOWN
+    private: bool = False
+    """True: it tells of something private, though its workspace may not be."""
 
 
 class Inbox:
@@ -95,7 +97,7 @@ class Inbox:
             id=uuid.uuid4().hex,
             seq=0,
             workspace=news.workspace,
-            private=profile is None or profile.block_cloud_apis,
+            private=news.private or profile is None or profile.block_cloud_apis,
             kind=news.kind,
             severity=news.severity,
             title=news.title[:200],
@@ -176,6 +178,8 @@ class AgentNotifications:
     agent: str
     profile: Profile
     run_id: str
+    private: Callable[[], bool]
+    """Whether the run has read something private by now."""
 
     async def notify(
         self,
@@ -191,7 +195,7 @@ class AgentNotifications:
         about = {"agent": self.agent, "run_id": self.run_id}
         try:
             return await self.inbox.post(
-                News(self.profile.id, "agent", title, body, severity, links, about, dedupe_key=key)
+                News(self.profile.id, "agent", title, body, severity, links, about, key, private=self.private())
             )
         except StoreUnavailable as error:
             log.error("a notification of %s could not be stored: %s", self.agent, error.detail)

@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
-<<<<<<< HEAD
 from app.agents.base import Agent, AgentContext
-from app.agents.fallbacks import ClosedHttp, LoggedNotifications
-=======
-from app.agents.base import Agent
->>>>>>> 847c39c (The inbox: what budgets and agents tell, kept, shown live, brought to a webhook and the desktop)
 from app.agents.maintenance import Chore, Maintenance
 from app.agents.notifications import AgentNotifications, Inbox
 from app.agents.performing import Tools
@@ -60,18 +56,12 @@ async def open_agents(
         router=router,
         clock=clock,
         redact=redact,
-<<<<<<< HEAD
-        http=lambda profile, hosts: ClosedHttp(),
-        notifications=lambda agent, profile, run_id, private: LoggedNotifications(),
-=======
         http=lambda profile, hosts: OutsideClient(outside, reach_of(config(), profile, hosts)),
-        notifications=lambda agent, profile, run_id: AgentNotifications(inbox, agent, profile, run_id),
->>>>>>> 847c39c (The inbox: what budgets and agents tell, kept, shown live, brought to a webhook and the desktop)
+        notifications=partial(AgentNotifications, inbox),
     )
     return AgentService(tools, Registry(own, config), config)
 
 
-<<<<<<< HEAD
 def chores_of(database: Database, memory: WorkspaceMemory) -> Sequence[Chore]:
     """What maintenance does beside the back-up: one chore for each part that wants looking after."""
 
@@ -86,13 +76,13 @@ def chores_of(database: Database, memory: WorkspaceMemory) -> Sequence[Chore]:
         return memory.index.problem or "compacted"
 
     return (Chore("usage roll-ups", usage), Chore("index", index))
-=======
+
+
 def reach_of(config: Config, profile: Profile, hosts: Sequence[str]) -> Reach:
     """Where an agent may go: this machine and the trusted hosts, and where the workspace allows it the hosts of its
     entry."""
     near = frozenset({*LOCALHOST, "localhost", *map(normal_host, config.models.trusted_hosts)})
     return Reach(public=not profile.block_cloud_apis, hosts=tuple(hosts), local=near)
->>>>>>> 847c39c (The inbox: what budgets and agents tell, kept, shown live, brought to a webhook and the desktop)
 
 
 async def start_agents(service: AgentService, store: ConfigStore, clock: Clock, stack: AsyncExitStack) -> None:
