@@ -86,7 +86,7 @@ Block: TypeAlias = Annotated[Text | Image | ToolUse | ToolResult | Thought, Fiel
 
 
 class Message(Echoed):
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "system"]
     content: str | Annotated[list[Block], Field(max_length=1024)]
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ COMPLETES: Final = frozenset({"openai", "hosted_vllm", "vllm", "lm_studio", "lla
 OPENAI_COMPLETES: Final = re.compile(r"-instruct(?:-|$)|^(?:davinci|babbage)-002$")
 """Of OpenAI's own models, those that complete a text; they take `suffix` itself."""
 NO_INSERT: Final = re.compile(r"does not support insert", re.IGNORECASE)
+REMEMBERED: Final = 512
 MOST_STOPS: Final = 4
 """OpenAI's limit of `stop`; some servers keep to it."""
 
@@ -117,7 +118,7 @@ class Filler:
 
     def __init__(self, redact: failures.Redact) -> None:
         self._redact = redact
-        self._least: dict[str, Way] = {}
+        self._least: dict[tuple[str, str | None], Way] = {}
 
     def request(self, call: ModelCall, api_key: str | None) -> tuple[shapes.WireRequest, StreamParser] | None:
         """The request and the parser of its answer; None: it is to be a chat. Raises `BadCredentials`."""
@@ -145,13 +146,15 @@ class Filler:
         else:
             refused = status in (404, 405, 501) and b"model" not in body[:2048].lower()
         if refused:
-            self._least[call.model.id] = Way(way + 1)
+            if len(self._least) >= REMEMBERED:  # ids come with requests too
+                self._least.clear()
+            self._least[_server(call)] = Way(way + 1)
         return refused
 
     def _way(self, call: ModelCall) -> Way:
         model, gap = call.model, call.gap
         assert gap is not None
-        least = self._least.get(model.id, Way.INSERT)
+        least = self._least.get(_server(call), Way.INSERT)
         if model.wire == "ollama_chat":
             if gap.suffix and least is Way.INSERT:
                 return Way.INSERT
@@ -166,6 +169,10 @@ class Filler:
 
     def _failure(self, call: ModelCall) -> Callable[[Payload], AttemptError]:
         return lambda payload: failures.in_stream(call, payload, redact=self._redact)
+
+
+def _server(call: ModelCall) -> tuple[str, str | None]:
+    return call.model.id, call.model.endpoint.api_base
 
 
 def _prompt(call: ModelCall) -> tuple[str, tuple[str, ...]]:
