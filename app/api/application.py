@@ -54,6 +54,7 @@ from app.api.deps import Api, Services
 from app.api.dialects import error_response
 from app.api.problems import invalid_fields, request_id_of
 from app.api.results import Problem
+from app.api.resumable import KeepLimits
 from app.api.schemas import ChatBody, ExplainBody
 from app.api.security import Door, DoorPolicy
 from app.api.sse import Patience
@@ -64,9 +65,9 @@ from app.store.keys import PREFIX
 log = logging.getLogger(__name__)
 
 
-def create_app(services: Services, patience: Patience | None = None) -> FastAPI:
+def create_app(services: Services, patience: Patience | None = None, keep: KeepLimits | None = None) -> FastAPI:
     """The application for services that are open. Its lifespan ends open streams when `shutting_down` is set."""
-    api = Api(services, OpenStreams(services.settings.max_streams), patience or Patience())
+    api = Api(services, OpenStreams(services.settings.max_streams), patience or Patience(), keep or KeepLimits())
     app = _application()
     app.state.api = api
     app.router.lifespan_context = _lifespan
@@ -169,6 +170,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         watcher.cancel()
+        await api.kept.aclose()
 
 
 def _install_handlers(app: FastAPI) -> None:

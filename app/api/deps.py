@@ -17,6 +17,7 @@ from starlette.responses import Response
 from app.agents.notifications import Inbox
 from app.agents.service import AgentService
 from app.api.problems import request_id_of
+from app.api.resumable import KeepLimits, KeptAnswers
 from app.api.schemas import validated
 from app.api.sign_in import SignIn
 from app.api.sse import Patience
@@ -173,11 +174,18 @@ class Api:
     services: Services
     streams: OpenStreams
     patience: Patience = field(default_factory=Patience)
+    keep: KeepLimits = field(default_factory=KeepLimits)
     sign_in: SignIn = field(default_factory=SignIn)
     statuses: Counter[int] = field(default_factory=Counter)
     """How often each status was answered, for `/metrics`."""
     pages: OpenStreams = field(default_factory=lambda: OpenStreams(MOST_PAGES, "pages"))
     """Those of `/events`: apart, so that open pages keep nobody from an answer."""
+    kept: KeptAnswers = field(init=False)
+    """Answers that outlive their client."""
+
+    def __post_init__(self) -> None:
+        readers = 2 * self.services.settings.max_streams
+        object.__setattr__(self, "kept", KeptAnswers(self.streams, readers, self.keep))
 
 
 def api_of(request: Request) -> Api:

@@ -38,6 +38,8 @@ GRANTS: Final[tuple[Grant, ...]] = (
     *_grants(
         "chat",
         "POST /api/v1/(?:chat|explain|search|chunks)",
+        "GET /api/v1/chat/[^/]+/events",
+        "DELETE /api/v1/chat/[^/]+",
         "POST /v1/(?:chat/completions|completions|embeddings|messages|messages/count_tokens)",
         "GET /v1/models(?:/.+)?",
         "GET /api/v1/models",

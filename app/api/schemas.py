@@ -209,6 +209,9 @@ class ChatBody(Body):
         {}, description="Anything; rules may ask for `metadata.<key>`."
     )
     stream: bool = Field(True, description="Server-Sent Events; false: one JSON object.")
+    resumable: bool = Field(
+        False, description="Goes on for 30 s after the client left; `GET /chat/{request_id}/events` reads on."
+    )
 
     @model_validator(mode="after")
     def _one_question(self) -> ChatBody:
@@ -218,6 +221,8 @@ class ChatBody(Body):
             raise ValueError("query must not be blank")
         if self.session_id is not None and (self.messages is not None or self.context.history):
             raise ValueError("messages and context.history cannot go beside a session_id, which brings its own")
+        if self.resumable and not self.stream:
+            raise ValueError("resumable is for streams; leave it out, or stream")
         if self.tool_choice not in (None, "none", "auto") and not self.tools:
             raise ValueError("tool_choice needs tools")
         return self

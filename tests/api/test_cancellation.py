@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,17 @@ async def sidecar(tmp_path: Path, provider: FakeProvider) -> AsyncIterator[Runni
         yield running
 
 
-async def ask_and_leave(sidecar: RunningSidecar, leave_when: Callable[[bytes], bool], **body: Any) -> None:
+async def ask_and_leave(
+    sidecar: RunningSidecar, leave_when: Callable[[bytes], bool], headers: Mapping[str, str] | None = None, **body: Any
+) -> None:
     """Send a request on a socket of its own and drop it as soon as what has arrived satisfies `leave_when`."""
     host, port = sidecar.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     payload = json.dumps(body).encode()
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     writer.write(
         f"POST /api/v1/chat HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {TOKEN}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n".encode()
+        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n{more}\r\n".encode()
         + payload
     )
     seen = b""

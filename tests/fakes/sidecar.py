@@ -22,6 +22,7 @@ import httpx
 import yaml
 
 from app.api.application import create_app
+from app.api.resumable import KeepLimits
 from app.api.sse import Patience
 from app.llm.clock import SYSTEM_CLOCK, Clock
 from app.main import SidecarServer, server_config
@@ -121,11 +122,12 @@ async def running_sidecar(
     clock: Clock | None = None,
     settings: Mapping[str, Any] | None = None,
     patience: Patience | None = None,
+    keep: KeepLimits | None = None,
     **config: Any,
 ) -> AsyncIterator[RunningSidecar]:
     """Start a sidecar on its own configuration and data folders; stop it in order at the end.
 
-    `clock` None: sleeping takes no time and is recorded in `slept`. `patience` None: the contract's own seconds.
+    `clock` None: sleeping takes no time and is recorded in `slept`. `patience`, `keep` None: the contract's own.
     """
     config_dir = tmp_path / "config"
     if config or not config_dir.exists():
@@ -138,7 +140,7 @@ async def running_sidecar(
         made = Settings(**{**values, **(settings or {})})
         async with open_services(made, token=TOKEN, clock=clock or recording_clock(slept)) as services:
             await services.ready()
-            server = SidecarServer(server_config(create_app(services, patience)))
+            server = SidecarServer(server_config(create_app(services, patience, keep)))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             while not server.started:  # noqa: ASYNC110  (uvicorn offers no event to wait for)
                 await asyncio.sleep(0.005)
