@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from app.agents.delivery import quiet_until
+from app.agents.desktop import Desktop
 from app.agents.notifications import News
 from app.config.schema import Profile
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
@@ -200,3 +201,10 @@ async def test_quiet_hours_hold_the_delivery_and_not_the_inbox(tmp_path: Path) -
             assert (await get(running))["unread"] == 1
             await asyncio.sleep(0.05)
             assert not server.got
+
+
+async def test_without_a_desktop_nobody_is_told_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere/at/all")
+    desktop = Desktop()
+    assert not await desktop.show("title", "body")
+    assert not await desktop.show("title", "again")
