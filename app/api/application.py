@@ -45,9 +45,11 @@ from app.api import (
     notifications,
     openai,
     openai_schemas,
+    requests,
     session_schemas,
     sessions,
     usage,
+    usage_schemas,
 )
 from app.api.callers import Caller, client
 from app.api.deps import Api, Services
@@ -110,8 +112,8 @@ def _application() -> FastAPI:
     # The hottest route first: routes are matched in order.
     v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
     rooms = (
-        *(chat, explain, sessions, memory, indexing, entities, agents, usage, models, config, keys, dashboard, events),
-        health,
+        *(chat, explain, sessions, memory, indexing, entities, agents, usage, requests, models, config, keys),
+        *(dashboard, events, health),
     )
     for room in (*rooms, budgets, notifications):
         v1.include_router(room.router)
@@ -140,6 +142,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         *agent_schemas.BODIES,
         *index_schemas.BODIES,
         *anthropic_schemas.BODIES,
+        *usage_schemas.BODIES,
     )
     _, bodies = models_json_schema([(body, "validation") for body in read], ref_template=template)
     components = document.setdefault("components", {})

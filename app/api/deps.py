@@ -45,6 +45,7 @@ from app.usage.budgets import Budgets
 from app.usage.metrics import UsageMetrics
 from app.usage.queries import UsageQuery
 from app.usage.reports import RecordPage, UsageReport
+from app.usage.service import UsageService
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -132,6 +133,9 @@ class Services(Protocol):
 
     @property
     def inbox(self) -> Inbox: ...
+
+
+    def usage(self) -> UsageService: ...
 
     @property
     def clock(self) -> Now: ...

@@ -48,7 +48,13 @@ GRANTS: Final[tuple[Grant, ...]] = (
         "GET,POST /api/v1/sessions",
         "GET,POST,PUT,DELETE /api/v1/sessions/.+",
     ),
-    *_grants("usage", "GET /api/v1/usage(?:/records)?", "GET /api/v1/budgets"),
+    *_grants(
+        "usage",
+        "GET /api/v1/usage(?:/(?:records|summary|export))?",
+        "GET /api/v1/requests/[^/]+",
+        "GET /api/v1/budgets",
+    ),
+    *_grants("chat", "POST /api/v1/requests/[^/]+/feedback"),
 )
 
 

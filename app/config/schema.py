@@ -307,11 +307,26 @@ class Profile(Entry):
     )
 
 
+class UsageSettings(Entry):
+    """Of the ledger and its reports."""
+
+    reference_model: ModelId | None = Field(
+        None, description="What local models' savings are measured by; left out: the first cloud model with a price."
+    )
+    keep_rows_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="Rows older than this are dropped once a day; their sums stay. Never, if absent.",
+    )
+
+
 class ProfilesFile(Entry):
     default_workspace: Name = Field("default", description="Of requests that name none; left out: the first profile.")
     profiles: tuple[Profile, ...] = ()
     budgets: tuple[Budget, ...] = Field((), description="For all profiles together.")
     notifications: NotificationSettings = NotificationSettings()
+    usage: UsageSettings = UsageSettings()
 
 
 AgentHost = Annotated[str, Field(max_length=253, pattern=r"^(\*\.)?[A-Za-z0-9_.:\[\]-]+$")]

@@ -60,6 +60,7 @@ from app.store.keys import ClientKeys
 from app.usage.budgets import Budgets
 from app.usage.ledger import UsageLedger
 from app.usage.reports import UsageReports
+from app.usage.service import UsageService
 
 
 @asynccontextmanager
@@ -173,6 +174,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         inbox=inbox,
         happenings=happenings,
         reports=UsageReports(database),
+        usage=UsageService(database, lambda: (in_force(), policies.current.catalog), clock.now),
         translator=translator,
         counter=counter,
         discovery=Discovery(transport, clock.monotonic, secrets.aget),

@@ -38,6 +38,7 @@ from app.usage.budgets import Budgets
 from app.usage.ledger import UsageLedger
 from app.usage.metrics import UsageMetrics
 from app.usage.reports import UsageReports
+from app.usage.service import UsageService
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Services:
     budgets: Budgets
     inbox: Inbox
     reports: UsageReports
+    usage: UsageService
     translator: Translator
     counter: TokenCounter
     discovery: Discovery

@@ -47,15 +47,15 @@ def to_json(receipt: Receipt) -> dict[str, Any]:
 
 async def read_receipt(database: Database, request_id: str) -> Receipt | None:
     """The stored receipt, or None."""
+    return await database.read(lambda connection: receipt_in(connection, request_id))
 
-    def read(connection: Connection) -> Receipt | None:
-        statement = select(request_receipts).where(request_receipts.c.request_id == request_id)
-        row = connection.execute(statement).one_or_none()
-        if row is None:
-            return None
-        return Receipt(row.request_id, orjson.loads(row.facts), orjson.loads(row.route), orjson.loads(row.context))
 
-    return await database.read(read)
+def receipt_in(connection: Connection, request_id: str) -> Receipt | None:
+    """The same, within the connection's snapshot."""
+    row = connection.execute(select(request_receipts).where(request_receipts.c.request_id == request_id)).one_or_none()
+    if row is None:
+        return None
+    return Receipt(row.request_id, orjson.loads(row.facts), orjson.loads(row.route), orjson.loads(row.context))
 
 
 def _facts(facts: RoutingFacts) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from app.store.database import Database
 from app.store.tables import from_text, to_text
 from app.store.writer import driver
 from app.usage import rollups
-from app.usage.rollups import DAY, DIMENSIONS, FOUR_WEEKS, FULL, ROW_COLUMNS, SERIES, SUMS, Cell, Cells, Dimensions, Key
+from app.usage.rollups import DAY, DIMENSIONS, FOUR_WEEKS, ROW_COLUMNS, SERIES, SUMS, Cell, Cells, Dimensions, Key
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +91,15 @@ def build_missing(connection: Connection) -> None:
     remember(connection, "rollups", "built")
 
 
-async def verify(database: Database, *, repair: bool = False) -> Verification:
-    """Add up every row anew and compare; with `repair`, replace what differs. Requests go on meanwhile."""
+async def verify(database: Database, *, repair: bool = False, before: datetime | None = None) -> Verification:
+    """Add up every row anew and compare; with `repair`, replace what differs. Requests go on meanwhile.
+
+    `before`: only what begins before it.
+    """
     horizon = await database.read(raw_from)
     periods = await database.read(_periods)
+    if before is not None:
+        periods = [period for period in periods if period.start < before.timestamp()]
     rows = buckets = different = repaired = 0
     shown: list[Difference] = []
     for period in periods:
@@ -157,8 +162,9 @@ def _computed(connection: Connection, period: _Period) -> tuple[int, Cells]:
     rows = 0
     if period.width == FOUR_WEEKS:
         collected.dimensions = _dimensions(connection)
-        for (*_, dimension), values in _stored(connection, ((DAY, FULL),), period).items():
-            key = (FOUR_WEEKS, FULL, period.start, dimension)
+        by_day = [(DAY, family) for _, family in period.series]
+        for (_, family, _, dimension), values in _stored(connection, by_day, period).items():
+            key = (FOUR_WEEKS, family, period.start, dimension)
             collected.cells.setdefault(key, Cell()).add_stored(values)
     else:
         for row in map(rollups.settled_from, _rows_of(connection, period.start)):

@@ -115,14 +115,13 @@ def _read(connection: Connection, query: UsageQuery) -> tuple[Found, tuple[str, 
     times = [name for name in query.group_by if name in TIMES]
     parts = spans(times, query.tz, *extent)
     from_rows = bool(ONLY_ROWS_TELL.intersection((*query.filters, *query.group_by)))
-    weeks = reading.small_family(query) == FULL
     pieces = [
         piece
         for group, span in enumerate(parts)
         for piece in (
             rows_only(group, span.start, span.end)
             if from_rows
-            else cover(group, span.start, span.end, rows_from=rows_from, weeks=weeks)
+            else cover(group, span.start, span.end, rows_from=rows_from)
         )
     ]
     if query.filters.get("status") != "pending":
@@ -135,12 +134,10 @@ def _extent(connection: Connection, start: int, end: int) -> tuple[int, int] | N
     """The range as far as there is anything: it may span centuries. A side beyond the first or the last row goes to a
     UTC midnight, where no rows need to be read for its edge. None: nothing is in it."""
     raw = driver(connection)
-    rows = raw.execute("SELECT MIN(created_at), MAX(created_at) FROM llm_usage_log").fetchone()
-    ends = ("MIN", "MAX")
-    quarters = [
-        raw.execute(f"SELECT {end}(bucket) FROM usage_rollups WHERE level = ?", (QUARTER,)).fetchone()[0]
-        for end in ends
-    ]
+    # One extreme a statement: only then does SQLite take it from the end of the index.
+    rows = [raw.execute(f"SELECT {end}(created_at) FROM llm_usage_log").fetchone()[0] for end in ("MIN", "MAX")]
+    sql = "SELECT {}(bucket) FROM usage_rollups WHERE level = ? AND family = ?"
+    quarters = [raw.execute(sql.format(end), (QUARTER, FULL)).fetchone()[0] for end in ("MIN", "MAX")]
     known = [milliseconds(from_text(text)) for text in rows if text is not None]
     known += [second * 1000 for second in quarters if second is not None]
     if not known:

@@ -106,11 +106,10 @@ def _label(name: str, local: datetime, offset: int) -> str:
             return f"{local:%Y-%m}"
 
 
-def cover(group: int, start: int, end: int, *, rows_from: int = 0, weeks: bool = True) -> list[Piece]:
+def cover(group: int, start: int, end: int, *, rows_from: int = 0) -> list[Piece]:
     """What adds up to the time from `start` to `end`. Rows before `rows_from` are not there: what only they could
-    tell is left out, which brings that edge to the nearest quarter of an hour. `weeks` False: without the buckets of
-    four weeks."""
-    pieces = _cover(start, end, _STEPS if weeks else _STEPS[1:])
+    tell is left out, which brings that edge to the nearest quarter of an hour."""
+    pieces = _cover(start, end, _STEPS)
     return [Piece(group, sign, level, a, b) for sign, level, a, b in pieces if level or a >= rows_from]
 
 

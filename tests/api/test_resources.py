@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -242,3 +244,58 @@ async def test_every_reference_in_the_document_leads_somewhere() -> None:
     ids = [operation["operationId"] for operation in operations]
     assert len(set(ids)) == len(ids)
     assert all(operation.get("summary") for operation in operations)
+
+
+async def test_a_period_at_a_glance(lab: Laboratory) -> None:
+    totals = (await get(lab, "/api/v1/usage", **{"from": "2000-01-01"}))["totals"]
+    found = await get(lab, "/api/v1/usage/summary", period="month", tz="Europe/Berlin")
+    if found["figures"]["attempts"] == totals["attempts"]:  # unless the month began while these tests ran
+        assert found["figures"]["cost_micro_usd"] == totals["cost_micro_usd"]
+        assert found["patterns"][0]["text"].endswith("of this month's cost")
+        assert found["savings"]["reference"] is not None
+        assert found["projection"]["cost_usd"] >= found["figures"]["cost_usd"]
+    assert {c["task_type"] for c in found["comparisons"]} <= {"chat", "creative", "broken"}
+    for wrong in ({"period": "year"}, {"tz": "Mars/X"}, {"other": "1"}):
+        assert (await lab.http.get("/api/v1/usage/summary", params=wrong)).status_code == 422
+
+
+async def test_a_request_its_receipt_and_the_verdict(lab: Laboratory) -> None:
+    row = next(row for row in lab.sidecar.rows() if row["model"] == "openai/priced")
+    path = f"/api/v1/requests/{row['request_id']}"
+    found = await get(lab, path)
+    assert [attempt["id"] for attempt in found["attempts"]] == [row["id"]]
+    assert (found["receipt"]["facts"]["task_type"], found["feedback"]) == ("chat", None)
+    for score, note in ((2, "slow"), (5, None)):
+        response = await lab.http.post(f"{path}/feedback", json={"score": score, "note": note})
+        assert (response.status_code, response.json()["model"]) == (200, "openai/priced")
+    assert (await get(lab, path))["feedback"]["score"] == 5
+    compared = (await get(lab, "/api/v1/usage/summary", period="month"))["comparisons"]
+    verdicts = {c["model"]: c["verdict"] for c in compared if c["task_type"] == "chat"}
+    assert verdicts["openai/priced"] == {"count": 1, "mean": 5.0}
+    for body in ({"score": 6}, {"score": 0}, {"score": 2.5}, {"score": "5"}, {}, {"score": 3, "note": "x" * 2001}):
+        assert (await lab.http.post(f"{path}/feedback", json=body)).status_code == 422, body
+    for method, unknown in (("GET", "/api/v1/requests/none"), ("POST", "/api/v1/requests/none/feedback")):
+        response = await lab.http.request(method, unknown, json={"score": 1} if method == "POST" else None)
+        assert (response.status_code, response.json()["code"]) == (404, "request_not_found")
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+async def test_the_rows_as_a_file(lab: Laboratory, format: str) -> None:
+    rows = {row["id"]: row for row in lab.sidecar.rows()}
+    response = await lab.http.get("/api/v1/usage/export", params={"format": format, "from": "2000-01-01"})
+    assert response.status_code == 200
+    assert f".{format}" in response.headers["content-disposition"]
+    if format == "csv":
+        found = list(csv.DictReader(io.StringIO(response.text)))
+    else:
+        found = [json.loads(line) for line in response.text.splitlines()]
+    assert {row["id"] for row in found} == set(rows)
+    for row in found:
+        cost = rows[row["id"]]["cost_micro_usd"]
+        assert row["cost_micro_usd"] == (("" if cost is None else str(cost)) if format == "csv" else cost)
+    assert (await lab.http.get("/api/v1/usage/export", params={"format": "xml"})).status_code == 422
+
+
+async def test_the_sums_agree_with_the_rows(lab: Laboratory) -> None:
+    found = (await lab.http.post("/api/v1/usage/verify")).json()
+    assert (found["ok"], found["different"], found["rows"]) == (True, 0, len(lab.sidecar.rows()))

@@ -144,6 +144,7 @@ class ScriptedServices:
     embedder = counter = config
     keys = catalog = reports = sessions = capture = memory = indexing = entities = extraction = agents = config
     budgets = inbox = config
+    budgets = usage = config
 
     async def gauges(self) -> list[Gauge]:
         return []

@@ -38,6 +38,7 @@ SECTIONS: list[tuple[str, type[schema.Entry]]] = [
     ("profiles.yaml/notifications", schema.NotificationSettings),
     ("profiles.yaml/webhook", schema.WebhookSettings),
     ("profiles.yaml/unknown_price", schema.CountAs),
+    ("profiles.yaml/usage", schema.UsageSettings),
     ("agents.yaml", schema.AgentsFile),
     ("agents.yaml/agents", schema.AgentEntry),
 ]
