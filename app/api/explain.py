@@ -7,13 +7,19 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 
+from app.api.callers import caller_of
 from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id
+from app.api.problems import MAX_LISTED
 from app.api.results import ExplainResult, Problem
 from app.api.schemas import ExplainBody
 from app.api.scope import within
+from app.api.usage_schemas import ReplayBody, ReplayResult
 from app.api.wire import Json, context_data, route_data
+from app.errors import ConfigError, InvalidRequest
 from app.llm.events import CandidateEstimate, Explanation
 from app.routing.route import Route
+from app.usage.queries import parse_query
+from app.usage.replay import replay_data
 
 router = APIRouter(route_class=DirectRoute, tags=["chat"])
 
@@ -38,6 +44,36 @@ async def explain(request: Request) -> Any:
     asked = await within(request, body.to_request(request_id(request)))
     explanation = await api_of(request).services.chat.explain(asked)
     return json_response(explanation_data(explanation, body.include_messages))
+
+
+@router.post(
+    "/explain/replay",
+    summary="What would other rules have done?",
+    operation_id="replay",
+    responses={200: {"model": ReplayResult}, 403: {"model": Problem}, 422: {"model": Problem}},
+    openapi_extra=body_docs(ReplayBody),
+)
+async def replay(request: Request) -> Any:
+    """The logged requests' routing facts under another routing.yaml: which models and dollars change. Nothing is
+    called."""
+    body = await body_of(request, ReplayBody)
+    services = api_of(request).services
+    query = parse_query(
+        start=body.start,
+        end=body.end,
+        tz=body.tz,
+        group_by=None,
+        filters={"workspace": caller_of(request).workspace_for(body.workspace)},
+        now=services.clock.now(),
+    )
+    try:
+        result = await services.usage.replay(query, body.routing_text())
+    except ConfigError as error:
+        listed = [
+            {"field": f"routing.{p.where}" if p.where else "routing", "message": p.message} for p in error.problems
+        ]
+        raise InvalidRequest(str(error), errors=listed[:MAX_LISTED]) from None
+    return json_response(replay_data(result))
 
 
 def explanation_data(explanation: Explanation, include_messages: bool) -> Json:

@@ -52,7 +52,7 @@ def _price(price: Price | None) -> Json | None:
     """Dollars per million tokens. Decimal in the program, so that sums are exact; a JSON number to readers."""
     if price is None:
         return None
-    optional = {"cached_input": price.cached_input, "cache_write": price.cache_write}
+    optional = {"cached_input": price.cached_input, "cache_write": price.cache_write, "reasoning": price.reasoning}
     return {
         "input": float(price.input),
         "output": float(price.output),

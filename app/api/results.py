@@ -200,6 +200,7 @@ class PriceResult(Result):
     output: float
     cached_input: float | None
     cache_write: float | None
+    reasoning: float | None = Field(description="Of output tokens that are thought; null: what the others cost.")
 
 
 class SourcedPrice(Sourced):

@@ -53,6 +53,7 @@ GRANTS: Final[tuple[Grant, ...]] = (
         "GET /api/v1/usage(?:/(?:records|summary|export))?",
         "GET /api/v1/requests/[^/]+",
         "GET /api/v1/budgets",
+        "POST /api/v1/explain/replay",
     ),
     *_grants("chat", "POST /api/v1/requests/[^/]+/feedback"),
 )

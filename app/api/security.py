@@ -107,6 +107,7 @@ class Door:
         self._sign_in = sign_in
         self._token = policy.token.encode()
         self._names: dict[int | None, Names] = {}
+        self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -118,7 +119,7 @@ class Door:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope)
-        request_id = _request_id(headers)
+        request_id = self._ids.take(headers, scope["method"])
         scope.setdefault("state", {})["request_id"] = request_id
         outgoing = Outgoing(send, request_id, self._statuses)
         try:
@@ -308,12 +309,30 @@ def _require_json(types: list[bytes], has_body: bool) -> None:
         raise InvalidRequest("Send `Content-Type: application/json`.", status=415, code="unsupported_media_type")
 
 
-def _request_id(headers: Headers) -> str:
-    """The client's own where it is well-formed, so that its log and ours meet."""
-    wanted = headers.first(b"x-request-id")
-    if wanted is not None and ID_PATTERN.fullmatch(wanted):
+class RequestIds:
+    """Gives each request its id: the client's own where it is well-formed, so that its log and ours meet.
+
+    A client that sends one id with many requests would have them share a receipt and be counted as one; from the second
+    on the id has a tail. The last 10,000 of them are remembered, and only what can cost something counts as use.
+    """
+
+    _REMEMBERED: Final = 10_000
+
+    def __init__(self) -> None:
+        self._used: dict[bytes, None] = {}
+
+    def take(self, headers: Headers, method: str) -> str:
+        wanted = headers.first(b"x-request-id")
+        if wanted is None or not ID_PATTERN.fullmatch(wanted):
+            return secrets.token_hex(16)
+        if method != "POST":
+            return wanted.decode()
+        if wanted in self._used:
+            return f"{wanted[:111].decode()}.{secrets.token_hex(8)}"
+        self._used[wanted] = None
+        if len(self._used) > self._REMEMBERED:
+            del self._used[next(iter(self._used))]
         return wanted.decode()
-    return secrets.token_hex(16)
 
 
 def _credentials(headers: Headers) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.results import RecordResult, Result, UsageFigures
@@ -113,4 +114,47 @@ class RequestResult(Result):
     feedback: FeedbackResult | None
 
 
-BODIES = (FeedbackBody,)
+class ReplayBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    routing: str | dict[str, Any] = Field(description="A routing.yaml: its text, or the same as an object.")
+    start: str | None = Field(None, alias="from", max_length=64, description="30 days before `to` when absent.")
+    end: str | None = Field(None, alias="to", max_length=64, description="Exclusive; now when absent.")
+    tz: str | None = Field(None, max_length=100)
+    workspace: str | None = Field(None, max_length=256)
+
+    def routing_text(self) -> bytes:
+        """JSON is YAML, too."""
+        text = self.routing if isinstance(self.routing, str) else orjson.dumps(self.routing).decode()
+        return text.encode("utf-8", "replace")
+
+
+class ReplayAmounts(Result):
+    requests: int
+    cost_before_usd: float | None = Field(description="Of those whose cost is known.")
+    cost_after_usd: float | None = Field(description="Estimated of the answering attempt's tokens, nothing cached.")
+    difference_usd: float | None
+    unknown_before: int
+    unknown_after: int
+
+
+class ReplayChange(ReplayAmounts):
+    rule_before: str
+    rule_after: str | None
+    before: str = Field(description="The model that answered.")
+    after: str | None = Field(description="The first that would be asked; null: the request would be refused.")
+    location_before: str
+    location_after: str | None
+    refusal: str | None = Field(description="The code it would be refused with.")
+
+
+class ReplayResult(Result):
+    requests: int
+    changed: int
+    refused: int
+    skipped: int = Field(description="Requests without a receipt to go by.")
+    totals: ReplayAmounts
+    changes: list[ReplayChange] = Field(description="The largest differences of cost first.")
+
+
+BODIES = (FeedbackBody, ReplayBody)

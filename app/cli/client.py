@@ -109,6 +109,14 @@ class Sidecar:
             response = self._client.delete(path, params=params, timeout=httpx.Timeout(None, connect=CONNECT_SECONDS))
             return None if response.status_code == 204 else _decoded(response)
 
+    def download(self, path: str, params: Mapping[str, str] | None = None) -> Generator[bytes, None, None]:
+        """The body of a GET as it comes, whatever its size."""
+        with self._translated(), self._client.stream("GET", path, params=params) as response:
+            if response.status_code != 200:
+                response.read()
+                _decoded(response)
+            yield from response.iter_bytes()
+
     def stream(self, path: str, body: Mapping[str, Any]) -> Generator[ServerEvent, None, None]:
         """The events of a POST as they come; closing the iterator closes the connection, which cancels the answer."""
         return self._events("POST", path, body)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import JsonOption, print_json, read_settings
+from app.cli.common import CliError, ExitCode, JsonOption, print_json, read_settings
 from app.cli.request import (
     FileOption,
     ModelOption,
@@ -35,16 +36,29 @@ def explain(
     session: SessionOption = None,
     file: FileOption = None,
     retrieve: RetrieveOption = False,
+    replay: Annotated[
+        str | None,
+        typer.Option(
+            "--replay",
+            metavar="RANGE",
+            help="Logged requests under --rules: today, last-week, 7d, 2026-11-01 or a pair with `..`.",
+        ),
+    ] = None,
+    rules: Annotated[Path | None, typer.Option("--rules", metavar="FILE", help="The routing.yaml to try.")] = None,
     messages: Annotated[bool, typer.Option("--messages", help="Print the messages that would be sent, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show which model would be asked, and why; none is.
 
     Every rule's verdict, what the policy removed, and each candidate with its fit and cost. The decision is the one
-    `chat` would make with the same words and options.
+    `chat` would make with the same words and options. With --replay, the same question about requests of the past
+    and rules of the future: which models and dollars would change.
     """
     from app.cli.client import Sidecar
 
+    if replay is not None or rules is not None:
+        _replay(replay, rules, workspace, as_json)
+        return
     body = request_body(
         text, workspace=workspace, task_type=task_type, model=model, session=session, file=file, retrieve=retrieve
     )
@@ -56,6 +70,14 @@ def explain(
         print_json(answer)
     else:
         _show(answer)
+
+
+def _replay(range: str | None, rules: Path | None, workspace: str | None, as_json: bool) -> None:
+    from app.cli.replay import replay
+
+    if range is None or rules is None:
+        raise CliError("--replay RANGE and --rules FILE go together", ExitCode.USAGE)
+    replay(range, rules, workspace, as_json)
 
 
 def _show(answer: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ PATH = "/api/v1/models"
 def register(app: typer.Typer) -> None:
     group = typer.Typer(invoke_without_command=True)
     group.callback()(models)
+    group.command("prices")(prices)
     group.command("fetch")(fetch_embedding)
     app.add_typer(group, name="models")
 
@@ -26,6 +27,47 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
     """
     if context.invoked_subcommand is None:
         _list(as_json)
+
+
+def prices(as_json: JsonOption = False) -> None:
+    """Show what each model costs, in dollars per million tokens, and where the price comes from.
+
+    `config` is models.yaml, `litellm` its bundled map; a model on this machine costs nothing unless configured. A row
+    of the ledger keeps the cost it was written with: a new price changes no old one.
+    """
+    from app.cli.client import Sidecar
+
+    with Sidecar(read_settings()) as sidecar:
+        listed = sidecar.get(PATH).get("models")
+    if as_json:
+        print_json({"models": [{"id": m["id"], "location": m["location"], "price": m["price"]} for m in listed]})
+    else:
+        _show_prices(listed)
+
+
+def _show_prices(listed: Any) -> None:
+    from app.cli.output import Column, note, table
+    from app.cli.show import rows_of, text_of
+
+    names = ("input", "cached_input", "cache_write", "output", "reasoning")
+    columns = [Column("model"), *(Column(name.replace("_", " "), True) for name in names), Column("from")]
+    rows = []
+    for model in rows_of(listed):
+        price, source = _value(model.get("price")), (model.get("price") or {}).get("source")
+        if isinstance(price, Mapping):
+            amounts = [_trim(price[name]) if price.get(name) is not None else "" for name in names]
+            free = all(_is_zero(price.get(name)) for name in ("input", "output"))
+            rows.append(
+                [
+                    text_of(model.get("id")),
+                    *amounts,
+                    "runs on this machine" if free and source == "default" else str(source),
+                ]
+            )
+        else:
+            rows.append([text_of(model.get("id")), *("?" for _ in names), "not known: set it in models.yaml"])
+    table(columns, rows, title="US dollars per million tokens")
+    note("empty: cached input and cache writes at the input price, reasoning at the output price")
 
 
 def fetch_embedding() -> None:

@@ -31,6 +31,7 @@ _TEXT_MODES = frozenset({None, "chat", "completion", "responses"})
 _KEPT = (
     "litellm_provider", "mode", "max_input_tokens", "max_output_tokens",
     "input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost", "cache_creation_input_token_cost",
+    "output_cost_per_reasoning_token",
     "supports_vision", "supports_function_calling", "supports_response_schema",
 )  # fmt: skip
 """What the catalog reads of an entry. The rest would stay in memory for as long as the program runs."""

@@ -136,6 +136,9 @@ class ModelEntry(Entry):
     output_cost_per_million: NonNegativeFloat | None = Field(None, description="US dollars.")
     cached_input_cost_per_million: NonNegativeFloat | None = Field(None, description="US dollars.")
     cache_write_cost_per_million: NonNegativeFloat | None = Field(None, description="US dollars.")
+    reasoning_cost_per_million: NonNegativeFloat | None = Field(
+        None, description="US dollars, of output tokens that are thought; left out, what the others cost."
+    )
     supports: tuple[Capability, ...] | None = Field(None, description="What the model can do, where it is known.")
     params: Params = Field(default_factory=dict, description="Sent with every call, e.g. temperature, keep_alive.")
     gguf: str | None = Field(

@@ -264,6 +264,7 @@ class Attempt:
             output_tokens=output,
             cached_input_tokens=usage.cached_input_tokens,
             cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
         )
         cost = price_attempt(counts, self.model.price.value, reported=reported)
         self._desk.budgets.settle(self._reservation, cost.micro_usd, prompt + output)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -266,8 +267,19 @@ def _price(
 ) -> Sourced[Price | None]:
     """A configured price for one direction leaves the other at what is otherwise known; both unknown, none is."""
     known = _known_price(provider, location, mapped)
+    cached, write, reasoning = (
+        _decimal(amount)
+        for amount in (
+            entry.cached_input_cost_per_million,
+            entry.cache_write_cost_per_million,
+            entry.reasoning_cost_per_million,
+        )
+    )
     if entry.input_cost_per_million is None and entry.output_cost_per_million is None:
-        return known
+        if known.value is None or (cached, write, reasoning) == (None, None, None):
+            return known
+        named = {"cached_input": cached, "cache_write": write, "reasoning": reasoning}
+        return Sourced(replace(known.value, **{k: v for k, v in named.items() if v is not None}), Source.CONFIG)
     per_input = _decimal(entry.input_cost_per_million)
     per_output = _decimal(entry.output_cost_per_million)
     if known.value is not None:
@@ -275,8 +287,7 @@ def _price(
         per_output = known.value.output if per_output is None else per_output
     if per_input is None or per_output is None:
         return Sourced(None, Source.DEFAULT)
-    cached, write = _decimal(entry.cached_input_cost_per_million), _decimal(entry.cache_write_cost_per_million)
-    return Sourced(Price(per_input, per_output, cached, write), Source.CONFIG)
+    return Sourced(Price(per_input, per_output, cached, write, reasoning), Source.CONFIG)
 
 
 def _known_price(provider: str, location: Location, mapped: Mapping[str, Any] | None) -> Sourced[Price | None]:
@@ -300,6 +311,7 @@ def _map_price(mapped: Mapping[str, Any] | None) -> Price | None:
         per_output,
         _per_million(entry.get("cache_read_input_token_cost")),
         _per_million(entry.get("cache_creation_input_token_cost")),
+        _per_million(entry.get("output_cost_per_reasoning_token")),
     )
 
 

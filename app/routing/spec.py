@@ -38,6 +38,8 @@ class Price:
     output: Decimal
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+    """Of the output tokens that are thought; None: what the others cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class TokenCounts:
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
     cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,13 @@ def cost(tokens: TokenCounts, price: Price | None) -> int | None:
     """What `tokens` cost at `price`, in micro-dollars; None where the price or a count that it needs is unknown.
 
     Cached input and cache writes have their own prices where those are known, and the input price where not (which
-    over-states cached input rather than hiding it). Counts a provider got wrong (negative; more cached than there was
+    over-states cached input rather than hiding it); reasoning tokens are output, at their own price where the provider
+    has one. Counts a provider got wrong (negative; more cached than there was
     input) are read as the nearest that makes sense.
     """
     if price is None:
         return None
-    if not (price.input or price.output or price.cached_input or price.cache_write):
+    if not (price.input or price.output or price.cached_input or price.cache_write or price.reasoning):
         return 0  # a local model costs nothing, whatever it counted
     if tokens.input_tokens is None or tokens.output_tokens is None:
         return None
@@ -51,12 +53,16 @@ def cost(tokens: TokenCounts, price: Price | None) -> int | None:
     written = min(max(tokens.cache_write_tokens or 0, 0), total - cached)
     cached_price = price.input if price.cached_input is None else price.cached_input
     write_price = price.input if price.cache_write is None else price.cache_write
+    output = max(tokens.output_tokens, 0)
+    thought = min(max(tokens.reasoning_tokens or 0, 0), output)
+    thought_price = price.output if price.reasoning is None else price.reasoning
     with localcontext(prec=50):
         amount = (
             (total - cached - written) * price.input
             + cached * cached_price
             + written * write_price
-            + max(tokens.output_tokens, 0) * price.output
+            + (output - thought) * price.output
+            + thought * thought_price
         )
         return int(amount.quantize(_ONE, rounding=ROUND_HALF_UP))
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from app.config.loader import Config
+from app.config.proposed import proposed_routing
 from app.routing.catalog import ModelCatalog
 from app.routing.locality import Location
 from app.store.database import Database
@@ -14,7 +15,9 @@ from app.usage import feedback, reconcile
 from app.usage.feedback import Feedback, RequestDetail
 from app.usage.insights import Period
 from app.usage.overview import Overview, Reference, read_overview
+from app.usage.queries import UsageQuery
 from app.usage.reconcile import Verification
+from app.usage.replay import Proposal, Replay, replay
 from app.usage.retention import drop_old_rows
 
 
@@ -48,6 +51,12 @@ class UsageService:
 
     async def verify(self, *, repair: bool = False) -> Verification:
         return await reconcile.verify(self._database, repair=repair)
+
+    async def replay(self, query: UsageQuery, routing: bytes) -> Replay:
+        """Logged requests under the text of another routing.yaml. Raises `ConfigError` where it is none."""
+        config, catalog = self._in_force()
+        proposal = Proposal.of(proposed_routing(routing, config), config, catalog)
+        return await replay(self._database, query, proposal)
 
     async def drop_old_rows(self) -> int:
         """Drop what is older than the configured age; how many rows went. Once a day, off every request's path."""

@@ -12,6 +12,7 @@ from app.usage.pricing import Cost, TokenCounts, cost, estimate, price_attempt, 
 from app.usage.records import CostSource
 
 SONNET = Price(Decimal(3), Decimal(15), cached_input=Decimal("0.30"), cache_write=Decimal("3.75"))
+THINKER = Price(Decimal(1), Decimal(2), reasoning=Decimal(5))
 LOCAL = Price(Decimal(0), Decimal(0))
 
 
@@ -33,6 +34,10 @@ LOCAL = Price(Decimal(0), Decimal(0))
         (TokenCounts(None, 10), SONNET, None),
         (TokenCounts(10, None), SONNET, None),
         (TokenCounts(None, None), LOCAL, 0),
+        (TokenCounts(0, 100, reasoning_tokens=40), SONNET, 1500),  # thought is output
+        (TokenCounts(0, 100, reasoning_tokens=40), THINKER, 60 * 2 + 40 * 5),
+        (TokenCounts(0, 100, reasoning_tokens=400), THINKER, 500),  # no more thought than written
+        (TokenCounts(0, 100, reasoning_tokens=-4), THINKER, 200),
         (TokenCounts(10**15, 10**15), SONNET, 18 * 10**15),
     ],
 )

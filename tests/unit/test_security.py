@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.security import names_of
+from app.api.security import Headers, RequestIds, names_of
 from app.api.token_file import load_or_create_token
 from app.errors import StartupError
 
@@ -55,3 +55,22 @@ def test_names_are_those_of_the_bound_port_and_the_listed_ones() -> None:
 def test_on_port_80_the_port_may_be_left_out() -> None:
     assert b"localhost" in names_of(80).hosts
     assert b"localhost" not in names_of(8080).hosts
+
+
+def test_an_id_that_comes_again_gets_a_tail() -> None:
+    ids = RequestIds()
+
+    def take(value: bytes, method: str = "POST") -> str:
+        return ids.take(Headers({"headers": [(b"x-request-id", value)]}), method)
+
+    assert take(b"mine") == take(b"mine", "GET") == "mine"
+    again, once_more = take(b"mine"), take(b"mine")
+    assert (again[:5], once_more[:5]) == ("mine.", "mine.")
+    assert again != once_more
+    long = b"x" * 128
+    assert take(long) == long.decode()
+    assert len(take(long)) == 128
+    assert take(b"not well formed") != take(b"not well formed")
+    for number in range(RequestIds._REMEMBERED):
+        take(b"other-%d" % number)
+    assert take(b"mine") == "mine"  # forgotten by now
