@@ -4,7 +4,8 @@
 
 The rows are written with plain SQL: a year of one heavy user, most of it in the day's working hours, four workspaces,
 ten task types, nine models that the rules choose by task, agents at night. Each report is asked for 25 times through
-`UsageReports`, on its reader's thread, with the file in the cache; CPU is the whole process's. The floor is what SQLite needs to count the rows.
+`UsageReports`, on its reader's thread, with the file in the cache; CPU is the whole process's. The floor is what SQLite
+needs to add up two columns of the rows.
 """
 
 from __future__ import annotations
