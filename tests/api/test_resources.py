@@ -63,7 +63,7 @@ async def test_models_say_what_is_known_and_from_where(lab: Laboratory) -> None:
     assert small["price"]["value"]["input"] == 0
     assert priced["location"] == "cloud"
     assert priced["price"] == {
-        "value": {"input": 2, "output": 10, "cached_input": 0.5, "cache_write": None},
+        "value": {"input": 2, "output": 10, "cached_input": 0.5, "cache_write": None, "reasoning": None},
         "source": "config",
     }
     assert mystery["context_window"] == {"value": 8192, "source": "default"}
