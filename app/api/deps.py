@@ -134,7 +134,6 @@ class Services(Protocol):
     @property
     def inbox(self) -> Inbox: ...
 
-
     def usage(self) -> UsageService: ...
 
     @property
