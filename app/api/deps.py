@@ -134,6 +134,7 @@ class Services(Protocol):
     @property
     def inbox(self) -> Inbox: ...
 
+    @property
     def usage(self) -> UsageService: ...
 
     @property
