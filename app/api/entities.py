@@ -209,7 +209,7 @@ def entity_data(entity: Entity) -> JsonObject:
 
 
 def found_data(found: Found) -> JsonObject:
-    return {**entity_data(found.entity), "hops": found.hops, "score": found.score}
+    return {**entity_data(found.entity), "hops": found.hops, "score": found.score, "similarity": found.similarity}
 
 
 def relation_data(relation: Relation) -> JsonObject:

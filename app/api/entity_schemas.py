@@ -221,6 +221,7 @@ class EntityResult(Result):
 class FoundEntity(EntityResult):
     hops: int = Field(description="0: found itself; else so far from something found.")
     score: float = Field(description="Higher is better; comparable within one answer and one distance only.")
+    similarity: float | None = Field(description="Cosine to `q`; null where either has no vector.")
 
 
 class RelationResult(Result):

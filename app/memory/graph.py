@@ -20,6 +20,7 @@ from app.config.schema import Profile
 from app.errors import InvalidRequest, NotFound
 from app.memory import graph_reads as reads
 from app.memory import graph_writes as writes
+from app.memory.embedder import Embedder
 from app.memory.entities import (
     MAX_HOPS,
     Entity,
@@ -35,6 +36,7 @@ from app.memory.entities import (
     check_id,
     storable,
 )
+from app.memory.entity_vectors import EntityVectors
 from app.store.database import Database
 from app.store.tables import to_text
 
@@ -56,11 +58,20 @@ class EntityGraph:
     """`profile` finds a workspace's profile (None: the default one's) and raises `UnknownWorkspace`."""
 
     def __init__(
-        self, database: Database, profile: Callable[[str | None], Profile], now: Callable[[], datetime]
+        self,
+        database: Database,
+        profile: Callable[[str | None], Profile],
+        now: Callable[[], datetime],
+        embedder: Embedder | None = None,
     ) -> None:
         self._database = database
         self._profile = profile
         self._now = now
+        self.vectors = None if embedder is None else EntityVectors(database, embedder)
+
+    async def aclose(self) -> None:
+        if self.vectors is not None:
+            await self.vectors.aclose()
 
     # -- writing
 
@@ -91,7 +102,11 @@ class EntityGraph:
             tuple(relations),
             tuple(gone.key for gone in forget),
         )
-        written = await self._database.write(lambda connection: writes.write(connection, given))
+        # What is read from code can be read again; and it is on disk before the row that says the file was read is.
+        durable = origin.source is not Source.CODE
+        written = await self._database.write(lambda connection: writes.write(connection, given), durable=durable)
+        if self.vectors is not None and origin.source is not Source.CODE:
+            self.vectors.embed_soon(profile.id)
         return Stored(profile.id, written.ids, written.relations)
 
     async def forget(self, workspace: str | None, origins: Iterable[Origin]) -> int:
@@ -120,21 +135,24 @@ class EntityGraph:
     async def search(
         self, workspace: str | None, query: str, *, kinds: Sequence[str] = (), limit: int = 20
     ) -> list[Found]:
-        """Those that bear most on the query, best first."""
+        """Those that bear most on the query, best first: who is called so, then by words and, where there is a model,
+        by meaning together. A score is at most 2, and 100 more for the very name."""
         name = self._profile(workspace).id
         _within(limit, MAX_FOUND, "limit")
         if not query.strip():
             return []
         asked = storable(query)
+        near = {} if self.vectors is None else await self.vectors.nearest(name, asked, limit)
 
         def read(connection: Connection) -> list[Found]:
-            scored = reads.by_words(connection, name, asked, kinds, limit)
-            known = reads.fetch(connection, name, [identity for identity, _ in scored])
-            return [
-                Found(entity, score=score, private=entity.private)
-                for identity, score in scored
-                if (entity := known.get(identity)) is not None
+            words = reads.by_words(connection, name, asked, kinds, limit)
+            known = reads.fetch(connection, name, {**words, **near})
+            found = [
+                Found(entity, 0, words.get(i, 0.0) + near.get(i, 0.0), near.get(i), entity.private)
+                for i, entity in known.items()
+                if not kinds or entity.kind in kinds
             ]
+            return sorted(found, key=lambda hit: (-hit.score, hit.entity.id))[:limit]
 
         return await self._database.read(read)
 

@@ -16,6 +16,7 @@ from app.memory.entities import (
     Neighbourhood,
     Relation,
     Sighting,
+    Source,
     normalised,
 )
 from app.memory.graph_sums import portions
@@ -34,6 +35,11 @@ MAX_EDGES: Final = 500
 FRONTIER: Final = 40
 """Entities whose own neighbours are looked for, at each hop: the nearest by weight."""
 _LONGEST_NAME: Final = 256
+_SIDES: Final = tuple(
+    f"SELECT from_id, to_id, kind, weight, private FROM entity_relations WHERE {side} = ? AND workspace = ? LIMIT ?"
+    for side in ("from_id", "to_id")
+)
+"""Run a hundred times for one answer: as text, which costs a quarter of a statement that is put together."""
 _COLUMNS = (_E.id, _E.workspace, _E.kind, _E.name, _E.summary, _E.source, _E.path, _E.line, _E.private, _E.mentions,
             _E.first_seen, _E.last_seen)  # fmt: skip
 
@@ -50,16 +56,17 @@ def page(
     return [_entity(row) for row in connection.execute(query)]
 
 
-def by_words(
-    connection: Connection, workspace: str, query: str, kinds: Sequence[str], limit: int
-) -> list[tuple[str, float]]:
-    """(id, score), best first: who is called so, then who shares the rarest words with the query."""
+def by_words(connection: Connection, workspace: str, query: str, kinds: Sequence[str], limit: int) -> dict[str, float]:
+    """By id, at most `limit`: 1 for who shares the most and rarest words with the query, less for the others, and
+    `EXACT_SCORE` more for who is called so."""
     scores = _by_terms(connection, workspace, query, limit if not kinds else 20 * limit)
+    most = max(scores.values(), default=1.0)
+    scores = {identity: score / most for identity, score in scores.items()}
     for identity in _called(connection, workspace, query):
         scores[identity] = scores.get(identity, 0.0) + EXACT_SCORE
     if kinds:
         scores = {i: scores[i] for i in _of_kinds(connection, list(scores), kinds)}
-    return sorted(scores.items(), key=lambda found: (-found[1], found[0]))[:limit]
+    return dict(sorted(scores.items(), key=lambda found: (-found[1], found[0]))[:limit])
 
 
 def _called(connection: Connection, workspace: str, query: str) -> list[str]:
@@ -186,14 +193,13 @@ def _edges(connection: Connection, workspace: str, node: str) -> tuple[list[Rela
     """An entity's relations, one per other end and kind; whether there are more."""
     sums: dict[tuple[str, str, str], tuple[float, bool]] = {}
     cut = False
-    for side in (_R.from_id, _R.to_id):
-        columns = select(_R.from_id, _R.to_id, _R.kind, _R.weight, _R.private)
-        rows = connection.execute(columns.where(side == node, _R.workspace == workspace).limit(MAX_EDGES)).all()
+    for statement in _SIDES:
+        rows = connection.exec_driver_sql(statement, (node, workspace, MAX_EDGES)).all()
         cut |= len(rows) == MAX_EDGES
         for start, end, kind, weight, private in rows:
             before, hidden = sums.get((start, end, kind), (0.0, True))
             # Private where no open origin says the same.
-            sums[start, end, kind] = before + weight, hidden and private
+            sums[start, end, kind] = before + weight, hidden and bool(private)
     return [Relation(*key, weight, private) for key, (weight, private) in sums.items()], cut
 
 
@@ -213,8 +219,9 @@ def vectors(connection: Connection, workspace: str) -> list[tuple[str, bytes]]:
 
 
 def unembedded(connection: Connection, workspace: str, limit: int) -> list[Mapping[str, Any]]:
-    """`id`, `kind`, `name`, `summary` of entities without a vector."""
+    """`id`, `kind`, `name`, `summary` of entities without a vector, but for what is read from code alone."""
     query = select(_E.id, _E.kind, _E.name, _E.summary).where(_E.workspace == workspace, _E.embedding.is_(None))
+    query = query.where(_E.source != Source.CODE.value)
     return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
@@ -24,8 +24,12 @@ def portions(ids: Iterable[str], size: int = _PORTION) -> Iterator[list[str]]:
     return (every[at : at + size] for at in range(0, len(every), size))
 
 
-def sum_up(connection: Connection, ids: Iterable[str]) -> None:
-    """Bring the rows of `entities` and their words up to date; those that nobody has seen go."""
+def sum_up(connection: Connection, ids: Iterable[str], renamed: Collection[str] = ()) -> None:
+    """Bring the rows of `entities` and their words up to date; those that nobody has seen go.
+
+    `renamed`: ids that have got or lost a name beside the one they are shown by. What neither these nor a row's own
+    words have changed is not cut into words again: most of a write only mentions what is there.
+    """
     for some in portions(sorted(ids), _PORTION):
         seen: dict[str, list[Row[Any]]] = {identity: [] for identity in some}
         for row in connection.execute(select(entity_sightings).where(_S.entity_id.in_(some))):
@@ -34,7 +38,7 @@ def sum_up(connection: Connection, ids: Iterable[str]) -> None:
         for home, name in connection.execute(select(_N.entity_id, _N.name).where(_N.entity_id.in_(some))):
             names[home].append(name)
         before = {row.id: row for row in connection.execute(select(entities).where(_E.id.in_(some)))}
-        _store_sums(connection, before, seen, names)
+        _store_sums(connection, before, seen, names, renamed)
 
 
 def _store_sums(
@@ -42,6 +46,7 @@ def _store_sums(
     before: Mapping[str, Row[Any]],
     seen: Mapping[str, Sequence[Row[Any]]],
     names: Mapping[str, Sequence[str]],
+    renamed: Collection[str],
 ) -> None:
     gone = [identity for identity in before if not seen[identity]]
     sums = {identity: _sum(seen[identity]) for identity in before if seen[identity]}
@@ -56,7 +61,12 @@ def _store_sums(
     retold = [i for i, s in changed.items() if (before[i].name, before[i].summary) != (s["name"], s["summary"])]
     if retold:
         connection.execute(update(entities).where(_E.id.in_(retold)).values(embedding=None))
-    _store_words(connection, sums, before, names)
+    said = ("name", "summary", "path")
+    reworded = {
+        i: s for i, s in sums.items() if i in renamed or any(getattr(before[i], column) != s[column] for column in said)
+    }
+    if reworded:
+        _store_words(connection, reworded, before, names)
 
 
 def _store_words(

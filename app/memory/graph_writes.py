@@ -102,8 +102,8 @@ def write(connection: Connection, given: GraphWrite) -> Written:
     ends = [end for relation in given.relations for end in (relation.start, relation.end)]
     mentioned = [*given.entities, *(NewEntity(end.name, end.kind) for end in ends if isinstance(end, EntityRef))]
     keys = [entity_id(given.workspace, entity.kind, entity.name) for entity in mentioned]
-    homes, moved = _homes(connection, given, mentioned, keys)
-    touched |= moved | {homes[key] for key in keys}
+    homes, renamed = _homes(connection, given, mentioned, keys)
+    touched |= renamed | {homes[key] for key in keys}
     at_home = [homes[key] for key in keys]
     if mentioned:
         connection.execute(_SEE, _sightings(given, mentioned, at_home))
@@ -111,7 +111,7 @@ def write(connection: Connection, given: GraphWrite) -> Written:
     related = [row for at, relation in enumerate(given.relations) if (row := named.row(at, relation)) is not None]
     if related:
         connection.execute(_RELATE, related)
-    sum_up(connection, touched)
+    sum_up(connection, touched, renamed)
     return Written(tuple(at_home[: len(given.entities)]), len(related))
 
 
@@ -135,13 +135,17 @@ def clear(connection: Connection, workspace: str) -> int:
     return connection.execute(delete(entities).where(_E.workspace == workspace)).rowcount
 
 
-def put_embeddings(connection: Connection, vectors: Mapping[str, tuple[str, bytes]]) -> None:
-    """By id: the text that was embedded (`embedded_text`) and its vector; not where the text has changed since."""
+def put_embeddings(connection: Connection, vectors: Mapping[str, tuple[str, bytes]]) -> list[str]:
+    """By id: the text that was embedded (`embedded_text`) and its vector; not where the text has changed since.
+    Returns the ids that have one now."""
+    stored: list[str] = []
     for some in portions(vectors):
         for row in connection.execute(select(_E.id, _E.kind, _E.name, _E.summary).where(_E.id.in_(some))).all():
             words, vector = vectors[row.id]
             if embedded_text(row.kind, row.name, row.summary) == words:
                 connection.execute(update(entities).where(_E.id == row.id).values(embedding=vector))
+                stored.append(row.id)
+    return stored
 
 
 def embedded_text(kind: str, name: str, summary: str | None) -> str:
@@ -155,7 +159,7 @@ def embedded_text(kind: str, name: str, summary: str | None) -> str:
 def _homes(
     connection: Connection, given: GraphWrite, mentioned: Sequence[NewEntity], keys: Sequence[str]
 ) -> tuple[dict[str, str], set[str]]:
-    """The entity of every key, and the ids of entities that were made one with another."""
+    """The entity of every key, and the ids of entities that may have got a name."""
     names: dict[str, str] = {}
     groups: list[list[str]] = []
     for entity, key in zip(mentioned, keys, strict=True):
@@ -184,7 +188,8 @@ def _homes(
             for key, name in names.items()
         ]
         connection.execute(_CALL, rows)
-    return homes, set(moved.values())
+    aliased = {homes[key] for entity, key in zip(mentioned, keys, strict=True) if entity.aliases}
+    return homes, aliased | set(moved.values())
 
 
 def _known(connection: Connection, ids: Iterable[str]) -> dict[str, str]:

@@ -109,15 +109,21 @@ def symbols_of(path: str, source: bytes, language: str | None) -> FileSymbols:
 
     Nothing for a language that is not parsed, for what takes too long, and for more than `MAX_BYTES`.
     """
-    if language not in LANGUAGES or len(source) > MAX_BYTES or len(path) > NAME_CHARACTERS:
+    if language not in LANGUAGES or len(source) > MAX_BYTES:
         return FileSymbols()
     try:
-        tree = parse(source, language)
+        return symbols_in(path, parse(source, language).root_node, language)
     except ParseAborted:
+        return FileSymbols()
+
+
+def symbols_in(path: str, root: Node, language: str) -> FileSymbols:
+    """`symbols_of` for a tree that is there already."""
+    if root.end_byte > MAX_BYTES or len(path) > NAME_CHARACTERS:
         return FileSymbols()
     file = EntityRef(path, "file")
     found = _Found(path, language, file)
-    _walk(found, tree.root_node)
+    _walk(found, root)
     for name in modules_of(path, language):
         found.relate(file, EntityRef(name, "module"), "defines")
     for (caller, name), count in found.calls.items():

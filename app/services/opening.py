@@ -36,6 +36,7 @@ from app.llm.outside import Outside
 from app.llm.router import ModelRouter
 from app.llm.translate import Translator
 from app.llm.transport import Transport
+from app.memory.code_entities import CodeEntities
 from app.memory.embedder import Embedder
 from app.memory.extraction import EntityExtraction
 from app.memory.graph import EntityGraph
@@ -131,12 +132,15 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     index = WorkspaceIndex(settings.data_dir / "index", embedder)
     stack.push_async_callback(index.aclose)
     memory = WorkspaceMemory(index, embedder, in_force)
-    entities = EntityGraph(database, memory.profile, clock.now)
+    entities = EntityGraph(database, memory.profile, clock.now, embedder)
+    stack.push_async_callback(entities.aclose)
     extraction = EntityExtraction(
         entities, router, SpacyRecogniser(), lambda workspace: memory.profile(workspace).id, secrets.redact
     )
     manifest = Manifest(database)
-    indexing = IndexJobs(memory, manifest, FolderIndexer(memory, manifest, clock=clock.monotonic), clock.now)
+    code = CodeEntities(entities, memory.was_private)
+    indexer = FolderIndexer(memory, manifest, observer=code, clock=clock.monotonic)
+    indexing = IndexJobs(memory, manifest, indexer, clock.now)
     stack.push_async_callback(indexing.aclose)
     sessions = Sessions(database, in_force, clock.now, embedder)
     stack.push_async_callback(sessions.aclose)

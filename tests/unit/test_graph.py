@@ -17,12 +17,15 @@ from sqlalchemy import Connection, create_engine, event
 
 from app.config.schema import Profile
 from app.errors import InvalidRequest, NotFound, UnknownWorkspace
+from app.memory.embedder import Embedder
 from app.memory.entities import EntityRef, NewEntity, NewRelation, Origin, Source, entity_id, normalised
 from app.memory.graph import MAX_NEIGHBOURS, EntityGraph
 from app.memory.graph_reads import FRONTIER, MAX_EDGES
 from app.memory.graph_writes import GraphWrite, forget, write
+from app.memory.model_files import default_folder
 from app.store.database import Database
 from app.store.tables import metadata
+from tests.unit.test_sessions import needs_model
 
 NOW = datetime(2026, 11, 26, 22, 0, tzinfo=UTC)
 USER, AGENT = Origin(Source.USER), Origin(Source.AGENT, "digest")
@@ -267,3 +270,34 @@ async def test_deleting_leaves_nothing_behind(graph: EntityGraph, tmp_path: Path
     with closing(sqlite3.connect(tmp_path / "data" / "sidecar.db")) as connection:
         counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES]
     assert counts == [0] * len(TABLES)
+
+
+@needs_model
+async def test_concepts_are_found_by_meaning_and_symbols_by_their_words(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "data" / "sidecar.db", now=NOW)
+    embedder = Embedder(default_folder())
+    graph = EntityGraph(database, profile, lambda: NOW, embedder)
+    assert graph.vectors is not None
+    concepts = [NewEntity("gradient checkpointing", summary="Trades compute for memory in training.")]
+    await graph.upsert("open", USER, concepts)
+    await graph.upsert("open", Origin(Source.CODE, "a.py"), [NewEntity("recompute_activations", "function")])
+    await graph.upsert("other", USER, [NewEntity("saving RAM while a network learns")])
+    await graph.vectors.embed_now("open")
+    (found,) = await graph.search("open", "saving RAM while a neural network learns")
+    assert found.entity.name == "gradient checkpointing"
+    assert found.similarity is not None
+    assert found.similarity > 0.35
+    assert await graph.search("open", "saving RAM while a network learns", kinds=["function"]) == []
+    # What is said of it changes, and its vector with it; what is forgotten is not found.
+    await graph.upsert("open", Origin(Source.AGENT), [NewEntity("sourdough", summary="Bread from wild yeast.")])
+    await graph.vectors.embed_now("open")
+    assert [hit.entity.name for hit in await graph.search("open", "how to bake a loaf")] == ["sourdough"]
+    await graph.forget("open", [Origin(Source.AGENT)])
+    assert await graph.search("open", "how to bake a loaf") == []
+    await graph.aclose()
+    again = EntityGraph(database, profile, lambda: NOW, embedder)
+    (found,) = await again.search("open", "saving RAM while a neural network learns")
+    assert found.entity.name == "gradient checkpointing"
+    await again.aclose()
+    await embedder.aclose()
+    await database.close()
