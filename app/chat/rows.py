@@ -124,10 +124,13 @@ def make_private(connection: Connection, session_id: str) -> None:
     connection.execute(update(sessions).where(_S.id == session_id).values(private=True))
 
 
-def remove(connection: Connection, session_id: str) -> None:
-    """The session and all that belongs to it. Raises `NotFound`."""
-    if connection.execute(delete(sessions).where(_S.id == session_id)).rowcount == 0:
+def remove(connection: Connection, session_id: str) -> str:
+    """The session and all that belongs to it; the workspace it was in. Raises `NotFound`."""
+    workspace = connection.execute(select(_S.workspace).where(_S.id == session_id)).scalar()
+    if workspace is None:
         raise no_session(session_id)
+    connection.execute(delete(sessions).where(_S.id == session_id))
+    return str(workspace)
 
 
 def put_state(connection: Connection, session_id: str, record: StateRecord, of: Session | None = None) -> None:

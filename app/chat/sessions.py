@@ -7,7 +7,7 @@ answer, not the change) and is on disk before the copy in memory follows.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -62,6 +62,8 @@ class Sessions:
         self._now = now
         self._cache = cache or ConversationCache()
         self._changes = Line()
+        self.on_delete: list[Callable[[str, str], Awaitable[object]]] = []
+        """Called with the workspace and the id of a session that was deleted, for what was made from it."""
         self._index = MessageIndex(database, embedder, self.load, self._cache.drop)
 
     # -- sessions
@@ -114,8 +116,10 @@ class Sessions:
         name = check_id(session_id)
 
         async def remove() -> None:
-            await self._database.write(lambda connection: rows.remove(connection, name))
+            workspace = await self._database.write(lambda connection: rows.remove(connection, name))
             self._cache.drop(name)
+            for forget in self.on_delete:
+                await forget(workspace, name)
 
         await self._changes.run(name, remove)
 

@@ -30,4 +30,6 @@ class CodeEntities:
         await self._graph.upsert(workspace, origin, found.entities, found.relations, forget=[origin], private=private)
 
     async def removed(self, workspace: str, paths: Sequence[str]) -> None:
-        await self._graph.forget_files(workspace, paths)
+        await self._graph.forget(
+            workspace, [Origin(said, path) for path in paths for said in (Source.CODE, Source.TEXT)]
+        )

@@ -148,9 +148,10 @@ class EntityExtraction:
         private: bool = False,
         use_model: bool = True,
         person_waits: bool = False,
+        replace: bool = True,
     ) -> Kept:
-        """Extract and store; what the origin said before is replaced. Without an origin the text is its own, so that
-        reading it twice changes nothing.
+        """Extract and store; what the origin said before goes, unless `replace` is False. Without an origin the text is
+        its own, so that reading it twice changes nothing.
 
         Raises `UnknownWorkspace`, `StoreUnavailable`, and nothing for a model that fails.
         """
@@ -158,7 +159,7 @@ class EntityExtraction:
         seen = origin or Origin(Source.TEXT, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32])
         extracted = await self.extract(name, text, use_model=use_model, person_waits=person_waits)
         stored = await self._graph.upsert(
-            name, seen, extracted.entities, extracted.relations, forget=[seen], private=private
+            name, seen, extracted.entities, extracted.relations, forget=[seen] if replace else [], private=private
         )
         return Kept(stored.workspace, stored.ids, extracted)
 

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from app.agents.cron import check_schedules
 from app.agents.registry import check_agents
 from app.chat.capture import SessionCapture
+from app.chat.learning import Learning, session_origin
 from app.chat.past import PastSessions
 from app.chat.service import ChatService
 from app.chat.sessions import Sessions
@@ -144,6 +145,8 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     stack.push_async_callback(indexing.aclose)
     sessions = Sessions(database, in_force, clock.now, embedder)
     stack.push_async_callback(sessions.aclose)
+    sessions.on_delete.append(lambda workspace, session_id: entities.forget(workspace, [session_origin(session_id)]))
+    learning = Learning(extraction, database, manifest, memory.was_private)
     summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
     stack.push_async_callback(summaries.aclose)
     past = PastSessions(database, embedder)
@@ -187,6 +190,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         memory=memory,
         entities=entities,
         extraction=extraction,
+        learning=learning,
         indexing=indexing,
         sessions=sessions,
         capture=SessionCapture(sessions, router, in_force, clock.now),

@@ -11,6 +11,7 @@ from typing import Any
 from app.agents.notifications import Inbox
 from app.agents.service import AgentService
 from app.chat.capture import SessionCapture
+from app.chat.learning import Learning
 from app.chat.service import ChatService
 from app.chat.sessions import Sessions
 from app.chat.summaries import RollingSummaries
@@ -64,6 +65,7 @@ class Services:
     memory: WorkspaceMemory
     entities: EntityGraph
     extraction: EntityExtraction
+    learning: Learning
     indexing: IndexJobs
     sessions: Sessions
     capture: SessionCapture
