@@ -167,7 +167,8 @@ def _homes(
         for name_id, name in zip(group, (entity.name, *entity.aliases), strict=True):
             names[name_id] = max(names.get(name_id, ""), shown(name), key=lambda n: (len(n), n))
         groups.append(group)
-    known = _known(connection, names)
+    stored = _known(connection, names)
+    known = {key: home for key, (home, _) in stored.items()}
     homes = _components(groups, known)
     kinds = {key: entity.kind for entity, key in zip(mentioned, keys, strict=True)}
     fresh = {homes[key]: kind for key, kind in kinds.items()}
@@ -188,14 +189,19 @@ def _homes(
             for key, name in names.items()
         ]
         connection.execute(_CALL, rows)
-    aliased = {homes[key] for entity, key in zip(mentioned, keys, strict=True) if entity.aliases}
-    return homes, aliased | set(moved.values())
+    before = {key: name for key, (_, name) in stored.items()}
+    renamed = {
+        homes[k] for k, name in names.items() if k not in before or (len(name), name) > (len(before[k]), before[k])
+    }
+    return homes, renamed | set(moved.values())
 
 
-def _known(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _known(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The entity of each name that is stored, and how the name is written there."""
+    found: dict[str, tuple[str, str]] = {}
     for some in portions(ids):
-        found |= dict(connection.execute(select(_N.id, _N.entity_id).where(_N.id.in_(some))).tuples().all())
+        rows = connection.execute(select(_N.id, _N.entity_id, _N.name).where(_N.id.in_(some)))
+        found |= {identity: (home, name) for identity, home, name in rows.tuples()}
     return found
 
 

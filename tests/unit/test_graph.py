@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, event
 
@@ -60,7 +60,9 @@ def rows_of(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     return {t: sorted(map(tuple, connection.exec_driver_sql(f"SELECT * FROM {t}")), key=repr) for t in TABLES}
 
 
-NAMES = st.sampled_from(["Router", "router", "`Router`", "Retry Policy", "retry  policy", "JS", "JavaScript", "ES"])
+NAMES = st.sampled_from(
+    ["Router", "router", "getUser", "GETUSER", "`Router`", "Retry Policy", "retry  policy", "JS", "JavaScript", "ES"]
+)
 ENTITIES = st.builds(
     NewEntity,
     name=NAMES,
@@ -91,7 +93,7 @@ def stored(writes: Sequence[GraphWrite]) -> dict[str, list[tuple[Any, ...]]]:
         return rows_of(connection)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WRITES, min_size=1, max_size=5).flatmap(lambda w: st.tuples(st.just(w), st.permutations(w))))
 def test_any_order_any_number_of_times_the_same_rows(
     given_writes: tuple[list[GraphWrite], Sequence[GraphWrite]],
@@ -100,7 +102,7 @@ def test_any_order_any_number_of_times_the_same_rows(
     assert stored([*shuffled, shuffled[0]]) == stored(in_order)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WRITES, min_size=1, max_size=6))
 def test_when_all_origins_are_forgotten_nothing_is_left(writes: list[GraphWrite]) -> None:
     with in_memory().begin() as connection:
@@ -110,7 +112,7 @@ def test_when_all_origins_are_forgotten_nothing_is_left(writes: list[GraphWrite]
         assert rows_of(connection) == {table: [] for table in TABLES}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WRITES, min_size=1, max_size=6))
 def test_an_entity_is_the_sum_of_its_sightings(writes: list[GraphWrite]) -> None:
     with in_memory().begin() as connection:
