@@ -48,15 +48,15 @@ class AlertSink(Protocol):
 
 @dataclass(slots=True)
 class Alerts:
-    """Which alerts were raised. `note` stores one; it must not wait."""
+    """Which alerts were raised, and who hears them. `note` stores one; it must not wait."""
 
     told: set[Told] = field(default_factory=set)
     note: Callable[[Told], None] = lambda told: None
-    sink: AlertSink | None = None
+    sinks: list[AlertSink] = field(default_factory=list)
 
     def look(self, meter: Meter, workspace: str | None) -> None:
         """Raise what is due. `workspace`: whose inbox; None: that of the budget."""
-        if self.sink is None:
+        if not self.sinks:
             return
         for fraction in meter.limit.entry.alert_at:
             if meter.used and meter.fraction >= fraction:
@@ -91,7 +91,7 @@ class Alerts:
     ) -> None:
         start = to_text(meter.span.start)
         told = (meter.limit.key, start, occasion)
-        if self.sink is None or told in self.told:
+        if not self.sinks or told in self.told:
             return
         self.told.add(told)
         self.note(told)
@@ -106,7 +106,9 @@ class Alerts:
         name = str(meter.limit)
         whole = f"{name[:1].upper()}{name[1:]}: {title}"
         where = workspace or meter.limit.workspace or ""
-        self.sink.alert(BudgetAlert(":".join(("budget", *told)), kind, severity, where, whole, body, about))
+        alert = BudgetAlert(":".join(("budget", *told)), kind, severity, where, whole, body, about)
+        for sink in self.sinks:
+            sink.alert(alert)
 
 
 _ACTIONS = {

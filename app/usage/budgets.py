@@ -115,8 +115,8 @@ class Budgets:
         return cls(in_force, now, history, Alerts(told, note))
 
     def tell(self, sink: AlertSink) -> None:
-        """Have `sink` hear the alerts from now on, those that are due at once."""
-        self._alerts.sink = sink
+        """Have `sink` hear the alerts from now on, beside those who hear them already; what is due is raised at once."""
+        self._alerts.sinks.append(sink)
         for meter in self.meters():
             self._alerts.look(meter, self._workspace(meter))
 

@@ -240,8 +240,9 @@ def test_a_period_ends_and_the_next_begins_at_nothing() -> None:
 def test_each_alert_once_a_period() -> None:
     now = NOW
     made = config({**DAY, "on_limit": "block", "alert_at": [0.5, 1.0]})
-    budgets, sink = Budgets(lambda: made, lambda: now), Told()
+    budgets, sink, other = Budgets(lambda: made, lambda: now), Told(), Told()
     budgets.tell(sink)
+    budgets.tell(other)
 
     def spend(cost: int) -> None:
         held = budgets.reserve(HOME, quote(cost))
@@ -256,6 +257,7 @@ def test_each_alert_once_a_period() -> None:
     now += timedelta(days=1)
     spend(600_000)
     assert len(sink.alerts) == 4
+    assert other.alerts == sink.alerts
 
 
 async def test_the_ledger_and_the_alerts_outlive_a_restart(tmp_path: Path) -> None:
