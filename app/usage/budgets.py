@@ -115,7 +115,7 @@ class Budgets:
         return cls(in_force, now, history, Alerts(told, note))
 
     def tell(self, sink: AlertSink) -> None:
-        """Have `sink` hear the alerts from now on, beside those who hear them already; what is due is raised at once."""
+        """Have `sink` hear the alerts from now on, beside those who hear them already; what is due is raised now."""
         self._alerts.sinks.append(sink)
         for meter in self.meters():
             self._alerts.look(meter, self._workspace(meter))
