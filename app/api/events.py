@@ -20,7 +20,7 @@ _STREAM = """Server-Sent Events without an end; `data` is JSON.
 | --- | --- |
 | `hello` | instance_id |
 | `settled` | request_id, attempt, last, workspace, model, status, cost_usd |
-| `alert` | key, kind, severity, workspace, title, body, about: what a budget has to say |
+| `notification` | a notification of the inbox, as `/notifications` shows it |
 | `config` | fingerprint: the configuration was read anew |
 | `missed` | nothing: the reader was too slow, and should read again what it shows |
 """

@@ -43,7 +43,6 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
 
     stack.push_async_callback(end)
     services.ledger.observe(services.happenings.settled)
-    services.budgets.tell(services.happenings)
     services.ledger.observe(services.metrics.observe)
     services.config.subscribe(lambda config: services.happenings.publish("config", {"fingerprint": config.fingerprint}))
     _start_tracing(services, stack)

@@ -2,7 +2,7 @@
 
 ledger.observe ──┐
 config.subscribe ┼──> publish ──> each Watcher's bounded queue ──> GET /api/v1/events
-budgets.tell ────┘
+inbox ───────────┘
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from app.usage.alerts import BudgetAlert
 from app.usage.pricing import to_usd
 from app.usage.records import AttemptEnd, AttemptStart
 
@@ -79,10 +78,6 @@ class Happenings:
             yield watcher
         finally:
             self._watchers.discard(watcher)
-
-    def alert(self, alert: BudgetAlert) -> None:
-        """An `AlertSink`: for the pages that are open. What must not be missed is for the inbox."""
-        self.publish("alert", asdict(alert))
 
     def settled(self, start: AttemptStart, end: AttemptEnd, last: bool) -> None:
         """For `UsageLedger.observe`."""

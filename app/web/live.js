@@ -5,8 +5,8 @@ import { $ } from "./dom.js";
 const QUIET_MS = 400;
 const LONGEST_MS = 2500;
 
-/** `changed` is called once things have been quiet for a moment, `alerted` with each alert at once. */
-export function watch({ changed, alerted }) {
+/** `changed` is called once things have been quiet for a moment, `notified` with each notification at once. */
+export function watch({ changed, notified }) {
   let timer = null;
   let first = 0;
   const soon = () => {
@@ -24,11 +24,11 @@ export function watch({ changed, alerted }) {
     say("open", "live");
   });
   for (const kind of ["settled", "config", "missed"]) source.addEventListener(kind, soon);
-  source.addEventListener("alert", (event) => { alerted(JSON.parse(event.data)); soon(); });
+  source.addEventListener("notification", (event) => { notified(JSON.parse(event.data)); soon(); });
   source.addEventListener("error", () => {
     say("lost", source.readyState === EventSource.CLOSED ? "not connected" : "connecting again");
     // Refused, and not only interrupted: the browser gives up by itself. Somebody may sign in again.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => watch({ changed, alerted }), 15000);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => watch({ changed, notified }), 15000);
   });
   window.addEventListener("pagehide", () => source.close());
 }

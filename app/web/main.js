@@ -8,6 +8,7 @@ import { budgets } from "./budgets.js";
 import { watch } from "./live.js";
 import { models } from "./models.js";
 import { agents } from "./agents.js";
+import { inbox } from "./inbox.js";
 import { summary } from "./summary.js";
 import { prepareExplainer } from "./explainer.js";
 import { prepareChat } from "./chat.js";
@@ -29,7 +30,7 @@ async function refresh() {
     if (mine !== turn) return;
     spend.tiles(report, before, locations);
     spend.patterns(byTask);
-    await Promise.all([spend.overTime(report, asked), budgets(asked), models(byModel), requests(asked), summary(asked), agents(asked)]);
+    await Promise.all([spend.overTime(report, asked), budgets(asked), models(byModel), requests(asked), summary(asked), agents(asked), inbox(asked)]);
     notice();
   } catch (problem) {
     notice(problem.message);
@@ -56,7 +57,7 @@ function prepareControls({ profiles }) {
   }
 }
 
-/** What a budget says while the page is open; it stays until it is read. */
+/** What comes into the inbox while the page is open; it stays until it is put away. */
 function toast({ title, body, severity }) {
   const card = h("div", { class: `toast ${severity}` }, h("p", {}, h("b", {}, sentence(title))),
     h("button", { type: "button", class: "plain", "aria-label": "Dismiss", on: { click: () => card.remove() } }, "✕"), h("p", { class: "quiet" }, body));
@@ -88,7 +89,7 @@ async function start() {
   prepareControls(known);
   prepareExplainer(known);
   prepareChat(known);
-  watch({ changed: refresh, alerted: toast });
+  watch({ changed: refresh, notified: toast });
   await refresh();
   const health = await get("/api/v1/health");
   $("#version").textContent = `llm-sidecar ${health.version}.`;

@@ -59,6 +59,11 @@ async def test_a_budget_alert_arrives_while_one_looks(lab: Laboratory, open_page
         await keep(page, "budget-1280-light")
         await page.locator("#toasts").get_by_role("button", name="Dismiss").first.click()
         await expect(page.locator("#toasts .toast")).to_have_count(0)
+        # It waits in the inbox until it is read.
+        await expect(page.locator("#unread")).to_contain_text("1")
+        await page.locator("#inbox").get_by_role("button", name="Mark as read").click()
+        await expect(page.locator("#inbox .unread")).to_have_count(0)
+        await expect(page.locator("#unread")).to_be_hidden()
 
 
 async def test_a_new_row_arrives_without_reloading(lab: Laboratory, open_page: OpenPage) -> None:
@@ -83,7 +88,8 @@ async def test_names_and_errors_stay_text(lab: Laboratory, open_page: OpenPage) 
     page = await open_page()
     await page.wait_for_selector("#spend-chart .chart[data-drawn]")
     await expect(page.locator("#patterns")).to_contain_text("onerror")
-    await page.locator("#spend-chart .bars path").last.hover(force=True)
+    # The costliest is drawn first; its seventh bar is today's.
+    await page.locator("#spend-chart .bars path").nth(6).hover(force=True)
     await expect(page.locator("#spend-chart .hoverlayer .hovertext")).to_contain_text("onerror")
     await page.locator("#latency-chart .bars path").first.hover(force=True)
     await expect(page.locator("#latency-chart .hoverlayer .hovertext").first).to_contain_text("within")
@@ -152,3 +158,18 @@ async def test_text_stands_out_from_its_ground(open_page: OpenPage, scheme: str)
         }"""
     )
     assert {pair: round(ratio, 2) for pair, ratio in ratios.items() if ratio < 4.5} == {}
+
+
+async def test_the_receipt_says_what_the_model_saw(lab: Laboratory, open_page: OpenPage) -> None:
+    answer = await lab.whole(query="what did it see?", task_type="seen")
+    page = await open_page()
+    row = page.locator("#request-list tbody tr", has_text="seen").first
+    await row.locator("button").click()
+    drawer = page.locator("#drawer")
+    await expect(drawer).to_contain_text(answer["request_id"])
+    await expect(drawer).to_contain_text("What the model saw")
+    await drawer.get_by_role("button", name="Good answer").click()
+    await expect(drawer).to_contain_text("Noted.")
+    await keep(page, "receipt-whole-1280-light")
+    detail = (await lab.http.get(f"/api/v1/requests/{answer['request_id']}")).json()
+    assert detail["feedback"]["score"] == 5
