@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any, TextIO
 
 from app.cli.output import Column, dollars, number, table
@@ -25,22 +26,42 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+MOST_ALIKE = 12
+"""Rows of blocks that differ in nothing but their place; a long conversation has hundreds, `--json` has them all."""
+
+
 def context_table(context: Row, title: str, out: TextIO | None = None) -> None:
-    """The blocks of a `context` event: kept, shortened, summarised, dropped, and why."""
+    """The blocks of a `context` event: kept, shortened, summarised, dropped, and why. What repeats is folded."""
     columns = [Column("block"), Column("priority", True), Column("tokens", True), Column("outcome"), Column("reason")]
-    rows = [
-        [
-            text_of(block.get("kind")) if block.get("id") in (None, block.get("kind")) else text_of(block.get("id")),
-            text_of(block.get("priority")),
-            number(block.get("tokens")),
-            text_of(block.get("outcome")),
-            text_of(block.get("reason")),
-        ]
-        for block in rows_of(context.get("blocks"))
-    ]
+    rows: list[list[str]] = []
+    for _, group in groupby(rows_of(context.get("blocks")), key=_alike):
+        alike = list(group)
+        shown = alike if len(alike) <= MOST_ALIKE + 1 else alike[:MOST_ALIKE]
+        rows += [_block_row(block, _name(block), block.get("tokens")) for block in shown]
+        if rest := alike[len(shown) :]:
+            tokens = sum(block.get("tokens") or 0 for block in rest)
+            rows.append(_block_row(rest[0], f"… {len(rest)} more of {text_of(rest[0].get('kind'))}", tokens))
     table(columns, rows, title=title, out=out)
     for said in context.get("notes") or ():
         print(f"note: {said}", file=out)
+
+
+def _alike(block: Row) -> tuple[str, ...]:
+    return tuple(text_of(block.get(key)) for key in ("kind", "priority", "outcome", "reason"))
+
+
+def _name(block: Row) -> str:
+    return text_of(block.get("kind")) if block.get("id") in (None, block.get("kind")) else text_of(block.get("id"))
+
+
+def _block_row(block: Row, name: str, tokens: Any) -> list[str]:
+    return [
+        name,
+        text_of(block.get("priority")),
+        number(tokens),
+        text_of(block.get("outcome")),
+        text_of(block.get("reason")),
+    ]
 
 
 def verdict_table(verdicts: Iterable[Row]) -> None:

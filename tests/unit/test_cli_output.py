@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from app.cli.common import CliError
 from app.cli.output import Column, dollars, milliseconds, number, plain_table, printable
 from app.cli.request import read_file
+from app.cli.show import MOST_ALIKE, context_table
 from app.cli.usage import Period, local_zone, span
 
 
@@ -82,3 +84,29 @@ def test_file_with_and_without_a_line(tmp_path: Path) -> None:
         read_file(str(tmp_path / "b.bin"))
     with pytest.raises(CliError, match="count from 1"):
         read_file(f"{odd}:0")
+
+
+def _block(number: int, outcome: str = "kept") -> dict[str, Any]:
+    return {
+        "id": f"history:{number}",
+        "kind": "history",
+        "priority": 3,
+        "tokens": 10,
+        "outcome": outcome,
+        "reason": "x",
+    }
+
+
+def test_a_long_receipt_is_folded() -> None:
+    out = StringIO()
+    blocks = [
+        {"id": "query", "kind": "query", "priority": 1, "tokens": 5, "outcome": "kept", "reason": "never trimmed"},
+        *(_block(n) for n in range(40)),
+        *(_block(n, "dropped") for n in range(40, 40 + MOST_ALIKE + 1)),
+    ]
+    context_table({"blocks": blocks}, "Context", out)
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert lines[2][0] == "query"
+    assert lines[3][0] == "history:0"
+    assert lines[3 + MOST_ALIKE] == ["…", "28", "more", "of", "history", "3", "280", "kept", "x"]
+    assert [line[0] for line in lines[4 + MOST_ALIKE :]] == [f"history:{40 + n}" for n in range(MOST_ALIKE + 1)]
