@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from app.api.anthropic_schemas import CountBody, MessagesBody
+from app.api.anthropic_schemas import AnthropicBody, CountBody
 from app.api.anthropic_wire import MessageEvents, WholeMessage
 from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id
 from app.api.foreign import aim_of
@@ -27,12 +27,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 401, 402, 403, 
     summary="Chat, in Anthropic's words",
     operation_id="anthropic_message",
     responses={200: {"description": "A message, or with `stream` its events as SSE."}, **RESPONSES},
-    openapi_extra=body_docs(MessagesBody),
+    openapi_extra=body_docs(AnthropicBody),
 )
 async def messages(request: Request) -> Any:
     """Decided by rules, fitted, metered and kept private like any other request."""
     api = api_of(request)
-    body = await body_of(request, MessagesBody)
+    body = await body_of(request, AnthropicBody)
     asked = body.to_request(request_id(request), aim_of(request, body.model, body.metadata or {}))
     batches = api.services.chat.stream(asked)
     if body.stream:

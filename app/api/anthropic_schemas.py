@@ -214,7 +214,7 @@ class CountBody(Foreign):
         return {"type": "json_schema", "json_schema": schema}
 
 
-class MessagesBody(CountBody):
+class AnthropicBody(CountBody):
     """Anthropic's message."""
 
     max_tokens: OutputLimit
@@ -243,4 +243,4 @@ class MessagesBody(CountBody):
         )
 
 
-BODIES = (MessagesBody, CountBody)
+BODIES = (AnthropicBody, CountBody)

@@ -153,10 +153,21 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     }
     document["security"] = [{"bearer": []}, {"key": []}]
     document["paths"]["/health"]["get"]["security"] = []
-    # FastAPI documents a 422 of its own shape; ours is a problem.
-    for name in ("HTTPValidationError", "ValidationError"):
-        components["schemas"].pop(name, None)
+    _describe_problems(document)
     return document
+
+
+def _describe_problems(document: dict[str, Any]) -> None:
+    """FastAPI describes a 422 of its own shape for every route with parameters; ours is a problem."""
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    ours = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            refused = operation["responses"].get("422", {})
+            if "HTTPValidationError" in str(refused.get("content")):
+                refused |= {"description": "`invalid_request`", "content": ours}
 
 
 @asynccontextmanager

@@ -167,6 +167,7 @@ class CandidateResult(Result):
     context: ContextResult | None
     problem: str | None = Field(description="Why the request cannot be fitted to it.")
     estimated_cost_usd: float | None = Field(description="With the whole output reserve written; null: price unknown.")
+    budget: str | None = Field(description="Why a budget would keep it from being asked, or what a shadow would do.")
 
 
 class ExplainResult(Result):
