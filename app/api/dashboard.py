@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.api.deps import DirectRoute, api_of, json_response
+from app.api.own_page import LOGIN_PATH, PAGE_PATH
 from app.api.results import DashboardLink
-from app.api.security import LOGIN_PATH, PAGE_PATH
 from app.api.sign_in import CODE_SECONDS, SESSION_SECONDS, cookie_name
 from app.api.web_files import HEADERS, LINK_IS_SPENT, PLOTLY, file_response, files, plotly, refusal_page
 from app.errors import NotFound

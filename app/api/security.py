@@ -17,33 +17,29 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.callers import OWNER, Caller
 from app.api.dialects import error_response
+from app.api.headers import Headers
+from app.api.own_page import LOGIN_PATH, SAFE_METHODS, cookies, from_our_page, page_for_people
 from app.api.problems import Unexpected
 from app.api.rights import allow
 from app.api.sign_in import SignIn, cookie_name
-from app.api.web_files import SIGN_IN_AGAIN, refusal_page
 from app.errors import InvalidRequest, RequestError, SidecarError, Unauthorized
 from app.store.keys import PREFIX
 
 log = logging.getLogger(__name__)
 
-LOGIN_PATH: Final = "/dashboard/login"
 OPEN_PATHS: Final = frozenset({"/health", LOGIN_PATH})
 """Paths that need no token. The second one needs its code."""
-PAGE_PATH: Final = "/"
 
 TAURI_ORIGINS: Final = (b"tauri://localhost", b"http://tauri.localhost", b"https://tauri.localhost")
 ID_PATTERN: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 _JSON: Final = re.compile(rb'application/json(?:\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +62,6 @@ class Names:
 
     hosts: frozenset[bytes]
     origins: frozenset[bytes]
-
-
-class Headers:
-    """The headers the door looks at, each with every value it was sent with."""
-
-    __slots__ = ("_values",)
-    _WANTED: Final = frozenset({
-        b"host", b"origin", b"authorization", b"x-api-key", b"cookie", b"content-type", b"content-length",
-        b"transfer-encoding", b"x-request-id", b"access-control-request-method", b"sec-fetch-site", b"sec-fetch-mode",
-    })  # fmt: skip
-
-    def __init__(self, scope: Scope) -> None:
-        self._values: dict[bytes, list[bytes]] = {}
-        for name, value in scope["headers"]:
-            if name in self._WANTED:
-                self._values.setdefault(name, []).append(value)
-
-    def all(self, name: bytes) -> list[bytes]:
-        return self._values.get(name, [])
-
-    def first(self, name: bytes) -> bytes | None:
-        values = self._values.get(name)
-        return values[0] if values else None
 
 
 class Door:
@@ -128,13 +101,13 @@ class Door:
                 await _answer_preflight(outgoing.send)
                 return
             self._authorise(scope, headers)
-            if scope["method"] not in _SAFE_METHODS:
+            if scope["method"] not in SAFE_METHODS:
                 receive = await self._with_body(headers, receive)
             await self._app(scope, receive, outgoing.send)
         except asyncio.CancelledError:
             raise
         except Unauthorized as error:
-            page = _page_for_people(scope, headers)
+            page = page_for_people(scope, headers)
             await (page or error_response(error, scope))(scope, receive, outgoing.send)
         except SidecarError as error:
             await error_response(error, scope)(scope, receive, outgoing.send)
@@ -206,12 +179,10 @@ class Door:
         SameSite ignores ports, so another program's page on this machine could have the cookie sent along: the browser
         itself must say that the asking page has our origin, or that a person opened the page.
         """
-        if self._sign_in is None or not _from_our_page(scope, headers):
+        if self._sign_in is None or not from_our_page(scope, headers):
             return False
         server = scope.get("server")
-        return any(
-            self._sign_in.holds(value) for value in _cookies(headers, cookie_name(server[1] if server else None))
-        )
+        return any(self._sign_in.holds(value) for value in cookies(headers, cookie_name(server[1] if server else None)))
 
     async def _with_body(self, headers: Headers, receive: Receive) -> Receive:
         """Read the body whole, within its limits, and hand it on in one piece.
@@ -342,42 +313,6 @@ def _credentials(headers: Headers) -> list[bytes]:
         if scheme.lower() == b"bearer":
             found.append(token.strip())
     return found
-
-
-def _cookies(headers: Headers, name: str) -> list[bytes]:
-    found = []
-    for value in headers.all(b"cookie"):
-        try:
-            morsel = SimpleCookie(value.decode("latin-1")).get(name)
-        except CookieError:
-            continue
-        if morsel is not None:
-            found.append(morsel.value.encode("latin-1", "replace"))
-    return found
-
-
-def _from_our_page(scope: Scope, headers: Headers) -> bool:
-    """By Fetch Metadata, which no page can forge (https://www.w3.org/TR/fetch-metadata/).
-
-    `none` is a person's own navigation, and opens the page alone. What changes something also shows our origin: that of
-    the very Host that was asked, not one of those that may use the sidecar with a token.
-    """
-    site = headers.all(b"sec-fetch-site")
-    method, path = scope["method"], scope["path"]
-    if site == [b"none"]:
-        return method in _SAFE_METHODS and path == PAGE_PATH and headers.first(b"sec-fetch-mode") == b"navigate"
-    if site != [b"same-origin"]:
-        return False
-    return method in _SAFE_METHODS or headers.all(b"origin") == [b"http://" + headers.all(b"host")[0].lower()]
-
-
-def _page_for_people(scope: Scope, headers: Headers) -> Response | None:
-    """For a browser that opens the dashboard without being let in: what to do, as a page and not as JSON."""
-    if scope["path"] != PAGE_PATH or headers.first(b"sec-fetch-mode") != b"navigate":
-        return None
-    # A link in another site's page brings no SameSite=Strict cookie; asked again from our own page, it comes.
-    elsewhere = headers.first(b"sec-fetch-site") in (b"cross-site", b"same-site")
-    return refusal_page(SIGN_IN_AGAIN, 401, again=elsewhere)
 
 
 async def _answer_preflight(send: Send) -> None:

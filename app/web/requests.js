@@ -115,7 +115,7 @@ export function contextOf(context) {
 
 function feedback(requestId, given) {
   const said = h("span", { class: "quiet", role: "status" });
-  const thumb = (score, sign, label) => h("button", { type: "button", class: "plain", "aria-label": label, "aria-pressed": String(given ? (score > 3 ? given.score > 3 : given.score < 3) : false),
+  const thumb = (score, word, label) => h("button", { type: "button", class: "plain", "aria-label": label, "aria-pressed": String(given ? (score > 3 ? given.score > 3 : given.score < 3) : false),
     on: { click: async (event) => {
       try {
         await post(`/api/v1/requests/${encodeURIComponent(requestId)}/feedback`, { score });
@@ -124,6 +124,6 @@ function feedback(requestId, given) {
       } catch (problem) {
         said.textContent = problem.status === 404 ? "This sidecar takes no feedback." : problem.message;
       }
-    } } }, sign);
-  return h("div", { class: "buttons", role: "group", "aria-label": "Was it a good answer?" }, h("span", { class: "quiet" }, "Was it a good answer?"), thumb(5, "👍", "Good answer"), thumb(1, "👎", "Bad answer"), said);
+    } } }, word);
+  return h("div", { class: "buttons", role: "group", "aria-label": "Was it a good answer?" }, h("span", { class: "quiet" }, "Was it a good answer?"), thumb(5, "Yes", "Good answer"), thumb(1, "No", "Bad answer"), said);
 }

@@ -1,4 +1,4 @@
-"""One Chromium for the run, one sidecar for the folder, and a page of its own for each test.
+"""One Chromium for the run, one sidecar for each file, and a page of its own for each test.
 
 Whatever a test does, its page must stay clean: no error on the console, nothing the policy refused, no request to
 another host. That is checked when the page closes.
@@ -36,7 +36,7 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Laboratory]:
     async with laboratory(tmp_path_factory.mktemp("browser"), settings={"max_streams": 32}) as lab:
         yield lab
