@@ -17,7 +17,7 @@ and once it has read something that was written while its workspace was private,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
@@ -111,6 +111,11 @@ class Agent(ABC):
     def lacks(cls, entry: AgentEntry) -> Sequence[Lack]:
         """What this entry must still be given before it can run; nothing when it is complete. Looks at nothing but
         the entry: `doctor` asks without a sidecar."""
+        return ()
+
+    @classmethod
+    def problems(cls, entry: AgentEntry) -> Iterable[tuple[str, str]]:
+        """What is wrong with an entry whose input and settings fit their schemas: (`settings.prompt`, a sentence)."""
         return ()
 
     @abstractmethod

@@ -79,9 +79,15 @@ def check_agents(kinds: Mapping[str, type[Agent]]) -> Callable[[Config], Iterato
                 yield ConfigProblem("agents.yaml", f"{where}.{key}", message, warning=True)
             if found is not None:
                 # What one trigger may add is not there yet: only what is there must fit.
-                yield from _misfit(entry.settings, found.settings_schema, f"{where}.settings")
                 given = {**found.input_schema, "required": []}
-                yield from _misfit(entry.input, given, f"{where}.input")
+                misfits = [
+                    *_misfit(entry.settings, found.settings_schema, f"{where}.settings"),
+                    *_misfit(entry.input, given, f"{where}.input"),
+                ]
+                yield from misfits
+                if not misfits:
+                    for field, words in found.problems(entry):
+                        yield ConfigProblem("agents.yaml", f"{where}.{field}", words)
 
     return check
 

@@ -12,6 +12,7 @@ from app.agents.base import Agent, AgentContext
 from app.agents.maintenance import Chore, Maintenance
 from app.agents.notifications import AgentNotifications, Inbox
 from app.agents.performing import Tools
+from app.agents.prompt import PromptAgent
 from app.agents.registry import Registry
 from app.agents.scheduler import AgentScheduler
 from app.agents.service import AgentService
@@ -30,7 +31,7 @@ from app.memory.workspace import WorkspaceMemory
 from app.store.database import Database
 from app.usage.reconcile import verify
 
-OWN: Final[dict[str, type[Agent]]] = {kind.name: kind for kind in (SessionCaptureAgent, Maintenance)}
+OWN: Final[dict[str, type[Agent]]] = {kind.name: kind for kind in (SessionCaptureAgent, Maintenance, PromptAgent)}
 """By the name agents.yaml calls them."""
 
 
@@ -48,7 +49,11 @@ async def open_agents(
     redact: Callable[[str], str],
 ) -> AgentService:
     """The service with our own agents; nothing runs before `start_agents`."""
-    own: list[Agent] = [SessionCaptureAgent(sessions, config), Maintenance(database, chores_of(database, memory))]
+    own: list[Agent] = [
+        SessionCaptureAgent(sessions, config),
+        Maintenance(database, chores_of(database, memory)),
+        PromptAgent(),
+    ]
     tools = Tools(
         database=database,
         memory=memory,
