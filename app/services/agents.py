@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 from app.agents.base import Agent, AgentContext
+from app.agents.digest import DigestAgent
 from app.agents.maintenance import Chore, Maintenance
 from app.agents.notifications import AgentNotifications, Inbox
 from app.agents.performing import Tools
@@ -29,9 +31,13 @@ from app.llm.router import ModelRouter
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.store.database import Database
+from app.usage.budget_states import BudgetState, state_of
+from app.usage.budgets import Budgets
 from app.usage.reconcile import verify
 
-OWN: Final[dict[str, type[Agent]]] = {kind.name: kind for kind in (SessionCaptureAgent, Maintenance, PromptAgent)}
+OWN: Final[dict[str, type[Agent]]] = {
+    kind.name: kind for kind in (SessionCaptureAgent, Maintenance, PromptAgent, DigestAgent)
+}
 """By the name agents.yaml calls them."""
 
 
@@ -40,6 +46,7 @@ async def open_agents(
     inbox: Inbox,
     outside: Outside,
     database: Database,
+    budgets: Budgets,
     memory: WorkspaceMemory,
     entities: EntityGraph,
     router: ModelRouter,
@@ -53,6 +60,7 @@ async def open_agents(
         SessionCaptureAgent(sessions, config),
         Maintenance(database, chores_of(database, memory)),
         PromptAgent(),
+        DigestAgent(lambda workspace: _budgets_of(budgets, workspace), lambda workspace: _upcoming(service, workspace)),
     ]
     tools = Tools(
         database=database,
@@ -64,7 +72,22 @@ async def open_agents(
         http=lambda profile, hosts: OutsideClient(outside, reach_of(config(), profile, hosts)),
         notifications=partial(AgentNotifications, inbox),
     )
-    return AgentService(tools, Registry(own, config), config)
+    service = AgentService(tools, Registry(own, config), config)
+    return service
+
+
+def _budgets_of(budgets: Budgets, workspace: str) -> Sequence[BudgetState]:
+    """Those that cover the whole workspace, its own and everybody's."""
+    now = budgets.now()
+    limits = (meter for meter in budgets.meters() if meter.limit.workspace in (None, workspace))
+    return [state_of(meter, now) for meter in limits if meter.limit.agent is None and meter.limit.task_type is None]
+
+
+async def _upcoming(service: AgentService, workspace: str) -> Sequence[tuple[str, datetime]]:
+    """The workspace's agents by when they are due next."""
+    views = [view for view in await service.views() if view.upcoming and view.workspace == workspace]
+    found = [(view.upcoming[0], view.registered.entry.name) for view in views]
+    return [(name, due) for due, name in sorted(found)]
 
 
 def chores_of(database: Database, memory: WorkspaceMemory) -> Sequence[Chore]:

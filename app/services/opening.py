@@ -161,6 +161,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         inbox=inbox,
         outside=outside,
         database=database,
+        budgets=budgets,
         memory=memory,
         entities=entities,
         router=router,
