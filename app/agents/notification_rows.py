@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from app.agents.base import Severity
 from app.errors import InvalidRequest
@@ -133,6 +133,11 @@ def set_archived(connection: Connection, id: str, workspace: str | None, now: da
         own.values(read_at=func.coalesce(_T.read_at, text), archived_at=func.coalesce(_T.archived_at, text))
     )
     return _one(connection, id, workspace)
+
+
+def remove_archived(connection: Connection, before: datetime) -> int:
+    """Those put away before then go; how many."""
+    return connection.execute(delete(notifications).where(_T.archived_at < to_text(before))).rowcount
 
 
 def find_since(connection: Connection, seq: int | None, workspace: str | None) -> tuple[list[Notification], int]:

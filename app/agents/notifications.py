@@ -21,7 +21,17 @@ from typing import Any, Literal
 
 from app.agents.base import Severity
 from app.agents.delivery import Delivery
-from app.agents.notification_rows import Filter, Notification, Page, add, find_since, read_page, set_archived, set_read
+from app.agents.notification_rows import (
+    Filter,
+    Notification,
+    Page,
+    add,
+    find_since,
+    read_page,
+    remove_archived,
+    set_archived,
+    set_read,
+)
 from app.config.loader import Config
 from app.config.schema import Profile
 from app.errors import NotFound
@@ -132,6 +142,10 @@ class Inbox:
     async def read_all(self, workspace: str | None) -> int:
         """Note that all of them were read; how many were not."""
         return await self._database.write(lambda connection: set_read(connection, None, workspace, self._now()))
+
+    async def tidy(self, before: datetime) -> int:
+        """Remove what was put away before then; how many went."""
+        return await self._database.write(lambda connection: remove_archived(connection, before))
 
     async def since(self, seq: int | None, workspace: str | None) -> AsyncIterator[list[Notification]]:
         """Batches of what was posted after `seq` (None: from now on), without an end."""

@@ -318,9 +318,9 @@ class UsageSettings(Entry):
     )
     keep_rows_days: int | None = Field(
         None,
-        ge=1,
+        ge=33,  # budgets of a month read their rows
         le=36_500,
-        description="Rows older than this are dropped once a day; their sums stay. Never, if absent.",
+        description="Rows older than this are dropped by the agent `maintenance`; their sums stay. Never, if absent.",
     )
 
 

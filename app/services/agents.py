@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -34,7 +34,10 @@ from app.store.database import Database
 from app.usage.budget_states import BudgetState, state_of
 from app.usage.budgets import Budgets
 from app.usage.reconcile import verify
+from app.usage.service import UsageService
 
+KEEP_ARCHIVED: Final = timedelta(days=90)
+"""How long a notification that was put away is kept."""
 OWN: Final[dict[str, type[Agent]]] = {
     kind.name: kind for kind in (SessionCaptureAgent, Maintenance, PromptAgent, DigestAgent)
 }
@@ -47,6 +50,7 @@ async def open_agents(
     outside: Outside,
     database: Database,
     budgets: Budgets,
+    usage: UsageService,
     memory: WorkspaceMemory,
     entities: EntityGraph,
     router: ModelRouter,
@@ -58,7 +62,7 @@ async def open_agents(
     """The service with our own agents; nothing runs before `start_agents`."""
     own: list[Agent] = [
         SessionCaptureAgent(sessions, config),
-        Maintenance(database, chores_of(database, memory)),
+        Maintenance(database, chores_of(database, memory, usage, inbox)),
         PromptAgent(),
         DigestAgent(lambda workspace: _budgets_of(budgets, workspace), lambda workspace: _upcoming(service, workspace)),
     ]
@@ -90,20 +94,32 @@ async def _upcoming(service: AgentService, workspace: str) -> Sequence[tuple[str
     return [(name, due) for due, name in sorted(found)]
 
 
-def chores_of(database: Database, memory: WorkspaceMemory) -> Sequence[Chore]:
+def chores_of(database: Database, memory: WorkspaceMemory, usage: UsageService, inbox: Inbox) -> Sequence[Chore]:
     """What maintenance does beside the back-up: one chore for each part that wants looking after."""
 
-    async def usage(_: AgentContext) -> str:
+    async def rollups(_: AgentContext) -> str:
         found = await verify(database, repair=True)
         if not found.different:
             return f"{found.buckets} sums over {found.rows} rows are right"
         return f"{found.different} of {found.buckets} sums differed from their rows; {found.repaired} put right"
 
+    async def rows(_: AgentContext) -> str:
+        dropped = await usage.drop_old_rows()
+        return f"{dropped} rows were older than usage.keep_rows_days" if dropped else "none is too old"
+
+    async def notifications(context: AgentContext) -> str:
+        return f"{await inbox.tidy(context.now() - KEEP_ARCHIVED)} archived ones removed"
+
     async def index(_: AgentContext) -> str:
         await memory.index.maintain()
         return memory.index.problem or "compacted"
 
-    return (Chore("usage roll-ups", usage), Chore("index", index))
+    return (
+        Chore("usage roll-ups", rollups),
+        Chore("usage rows", rows),  # after their sums were checked
+        Chore("notifications", notifications),
+        Chore("index", index),
+    )
 
 
 def reach_of(config: Config, profile: Profile, hosts: Sequence[str]) -> Reach:

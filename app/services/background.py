@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from app import __version__
-from app.errors import SidecarError
 from app.services.agents import start_agents
 from app.services.parts import Services
 from app.services.tracing import open_tracing
@@ -49,7 +48,6 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
     start(_warm_up(services, freeze))
     start(services.config.watch(stop))
     start(_resume_watches(services))
-    start(_drop_old_rows(services))
     await start_agents(services.agents, services.config, services.clock, stack)
     services.config.subscribe(lambda _: start(services.refresh_models(force=True)))
 
@@ -72,20 +70,6 @@ async def _resume_watches(services: Services) -> None:
     """Behind the warm-up: nobody waits for it, and it imports LanceDB."""
     await services.warm.wait()
     await services.indexing.resume()
-
-
-async def _drop_old_rows(services: Services) -> None:
-    """Once the start is over, and then once a day."""
-    await services.clock.sleep(_FIRST_TIDY_SECONDS)
-    while True:
-        try:
-            await services.usage.drop_old_rows()
-        except SidecarError as error:
-            log.warning("old rows of the ledger could not be dropped: %s", error.detail)
-        await services.clock.sleep(_TIDY_SECONDS)
-
-
-_FIRST_TIDY_SECONDS, _TIDY_SECONDS = 60.0, 86_400.0
 
 
 async def _warm_up(services: Services, freeze: bool) -> None:

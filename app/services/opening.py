@@ -157,11 +157,13 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
     inbox = open_inbox(database, in_force, clock, outside, secrets, happenings.publish)
     stack.push_async_callback(inbox.aclose)
     budgets.tell(inbox)
+    usage = UsageService(database, lambda: (in_force(), policies.current.catalog), clock.now)
     agents = await open_agents(
         inbox=inbox,
         outside=outside,
         database=database,
         budgets=budgets,
+        usage=usage,
         memory=memory,
         entities=entities,
         router=router,
@@ -182,7 +184,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         inbox=inbox,
         happenings=happenings,
         reports=UsageReports(database),
-        usage=UsageService(database, lambda: (in_force(), policies.current.catalog), clock.now),
+        usage=usage,
         translator=translator,
         counter=counter,
         discovery=Discovery(transport, clock.monotonic, secrets.aget),

@@ -46,7 +46,8 @@ async def test_a_run_that_is_waited_for_answers_with_its_result(sidecar: Running
     assert response.status_code == 200, response.text
     run = response.json()
     assert run["state"] == "ok"
-    assert "backup" in run["summary"]
+    assert set(run["data"]["done"]) == {"backup", "usage roll-ups", "usage rows", "notifications", "index"}
+    assert run["data"]["failed"] == []
     assert run["cost_usd"] == 0
     assert [line["level"] for line in run["log"]] == ["info"] * len(run["log"])
     assert len(list((sidecar.settings.data_dir / "backups").glob("sidecar-*.db"))) == 1
