@@ -53,6 +53,7 @@ from app.api import (
 )
 from app.api.callers import Caller, client
 from app.api.deps import Api, Services
+from app.api.description import complete
 from app.api.dialects import error_response
 from app.api.problems import invalid_fields, request_id_of
 from app.api.results import Problem
@@ -154,6 +155,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     document["security"] = [{"bearer": []}, {"key": []}]
     document["paths"]["/health"]["get"]["security"] = []
     _describe_problems(document)
+    complete(document)
     return document
 
 
