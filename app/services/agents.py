@@ -10,10 +10,12 @@ from functools import partial
 from typing import Final
 
 from app.agents.base import Agent, AgentContext
+from app.agents.build_sources import Secret
 from app.agents.digest import DigestAgent
 from app.agents.maintenance import Chore, Maintenance
 from app.agents.notifications import AgentNotifications, Inbox
 from app.agents.performing import Tools
+from app.agents.pipeline import PipelineAgent
 from app.agents.prompt import PromptAgent
 from app.agents.registry import Registry
 from app.agents.scheduler import AgentScheduler
@@ -39,7 +41,7 @@ from app.usage.service import UsageService
 KEEP_ARCHIVED: Final = timedelta(days=90)
 """How long a notification that was put away is kept."""
 OWN: Final[dict[str, type[Agent]]] = {
-    kind.name: kind for kind in (SessionCaptureAgent, Maintenance, PromptAgent, DigestAgent)
+    kind.name: kind for kind in (SessionCaptureAgent, Maintenance, PromptAgent, DigestAgent, PipelineAgent)
 }
 """By the name agents.yaml calls them."""
 
@@ -58,6 +60,7 @@ async def open_agents(
     config: Callable[[], Config],
     clock: Clock,
     redact: Callable[[str], str],
+    secret: Secret,
 ) -> AgentService:
     """The service with our own agents; nothing runs before `start_agents`."""
     own: list[Agent] = [
@@ -65,6 +68,7 @@ async def open_agents(
         Maintenance(database, chores_of(database, memory, usage, inbox)),
         PromptAgent(),
         DigestAgent(lambda workspace: _budgets_of(budgets, workspace), lambda workspace: _upcoming(service, workspace)),
+        PipelineAgent(secret),
     ]
     tools = Tools(
         database=database,

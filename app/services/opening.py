@@ -171,6 +171,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
         config=in_force,
         clock=clock,
         redact=secrets.redact,
+        secret=secrets.aget,
     )
     return Services(
         settings=settings,
