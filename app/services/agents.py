@@ -12,15 +12,18 @@ from typing import Final
 from app.agents.base import Agent, AgentContext
 from app.agents.build_sources import Secret
 from app.agents.digest import DigestAgent
+from app.agents.entity_extraction import EntityExtractionAgent
 from app.agents.maintenance import Chore, Maintenance
 from app.agents.notifications import AgentNotifications, Inbox
 from app.agents.performing import Tools
 from app.agents.pipeline import PipelineAgent
 from app.agents.prompt import PromptAgent
 from app.agents.registry import Registry
+from app.agents.research import Research
 from app.agents.scheduler import AgentScheduler
 from app.agents.service import AgentService
 from app.agents.session_capture import SessionCaptureAgent
+from app.chat.learning import Learning
 from app.chat.sessions import Sessions
 from app.config.loader import Config
 from app.config.schema import Profile
@@ -30,6 +33,7 @@ from app.llm.connections import LOCALHOST
 from app.llm.egress import normal_host
 from app.llm.outside import Outside, OutsideClient, Reach
 from app.llm.router import ModelRouter
+from app.memory.embedder import Embedder
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
 from app.store.database import Database
@@ -41,7 +45,16 @@ from app.usage.service import UsageService
 KEEP_ARCHIVED: Final = timedelta(days=90)
 """How long a notification that was put away is kept."""
 OWN: Final[dict[str, type[Agent]]] = {
-    kind.name: kind for kind in (SessionCaptureAgent, Maintenance, PromptAgent, DigestAgent, PipelineAgent)
+    kind.name: kind
+    for kind in (
+        SessionCaptureAgent,
+        Maintenance,
+        EntityExtractionAgent,
+        PromptAgent,
+        DigestAgent,
+        Research,
+        PipelineAgent,
+    )
 }
 """By the name agents.yaml calls them."""
 
@@ -53,7 +66,9 @@ async def open_agents(
     database: Database,
     budgets: Budgets,
     usage: UsageService,
+    embedder: Embedder,
     memory: WorkspaceMemory,
+    learning: Learning,
     entities: EntityGraph,
     router: ModelRouter,
     sessions: Sessions,
@@ -69,6 +84,8 @@ async def open_agents(
         PromptAgent(),
         DigestAgent(lambda workspace: _budgets_of(budgets, workspace), lambda workspace: _upcoming(service, workspace)),
         PipelineAgent(secret),
+        Research(embedder, clock.sleep),
+        EntityExtractionAgent(learning),
     ]
     tools = Tools(
         database=database,
