@@ -23,6 +23,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app import __version__
+from app.api.logs import LogFormat, RedactingFormatter, keep_last_lines
 from app.api.protocol import HEAD_SECONDS, http_protocol
 from app.api.security import DoorPolicy
 from app.api.starting import Starting
@@ -68,10 +69,11 @@ async def serve(settings: Settings, open_services: OpenServices | None = None, p
 
     Raises `StartupError` (data folder locked, port taken, …) and `ConfigError` before the ready line.
     """
-    redactor = configure_logging(settings.log_level)
+    redactor = configure_logging(settings.log_level, settings.log_format)
     with private_files(), lock_data_folder(settings.data_dir), bound_socket(settings.host, settings.port) as listener:
         token = token_of(settings)
         redactor.add(token)
+        keep_last_lines(settings.data_dir, RedactingFormatter(redactor, settings.log_format))
         starting = Starting(DoorPolicy(token, tuple(settings.allowed_hosts), tuple(settings.allowed_origins)))
         server = SidecarServer(server_config(starting, lifespan="off"))
         stopping = asyncio.Event()
@@ -177,22 +179,11 @@ def token_of(settings: Settings) -> str:
     return token
 
 
-class RedactingFormatter(logging.Formatter):
-    """Nothing that is or looks like a key reaches a log, tracebacks included."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._redactor = redactor
-
-    def format(self, record: logging.LogRecord) -> str:
-        return self._redactor.redact(super().format(record))
-
-
-def configure_logging(level: str) -> Redactor:
+def configure_logging(level: str, form: LogFormat = "text") -> Redactor:
     """Logs go to stderr; stdout is for the ready line. What is added to the result never appears in them."""
     redactor = Redactor()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter(redactor))
+    handler.setFormatter(RedactingFormatter(redactor, form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # One line per connection, start-up step and file event is noise at `info`.
     for noisy in ("uvicorn.error", "watchfiles"):

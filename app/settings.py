@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import AfterValidator, Field, SecretStr
@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     log_level: str = Field(
         "info", pattern="(?i)^(debug|info|warning|error)$", description="Least level that is logged."
     )
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for programs.")
     allowed_hosts: CommaList = Field((), description="Host header values accepted besides the built-in ones.")
     allowed_origins: CommaList = Field((), description="Origins accepted besides the built-in ones.")
     max_streams: int = Field(128, ge=1, le=10_000, description="Open streams at once; more are answered 429.")

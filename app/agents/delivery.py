@@ -69,7 +69,14 @@ class Delivery:
     secret: Callable[[str], Awaitable[str | None]]
     desktop: ShowOnDesktop = no_desktop
 
+    problem: str | None = None
+    """Why the webhook took nothing the last time; None where it did, or was never asked."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def waiting(self) -> int:
+        """How many are under way or held by quiet hours."""
+        return len(self._tasks)
 
     def send(self, notification: Notification) -> None:
         """Bring it to where it is wanted; returns at once."""
@@ -116,6 +123,7 @@ class Delivery:
         if webhook.secret_env is not None:
             key = await self.secret(webhook.secret_env)
             if key is None:
+                self.problem = f"{webhook.secret_env} is not set"
                 log.error("the webhook is not called: %s is not set", webhook.secret_env)
                 return
             headers["X-Sidecar-Signature"] = f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"
@@ -129,16 +137,19 @@ class Delivery:
                     "POST", webhook.url, reach, headers=headers, body=body, max_bytes=_ANSWER_BYTES
                 )
             except EgressBlocked as error:
+                self.problem = error.detail
                 log.error("the webhook is not called: %s", error.detail)
                 return
             except SidecarError as error:
                 problem = error.detail
                 continue
             if answer.status < 300:
+                self.problem = None
                 return
             problem = f"it answered {answer.status}"
             if answer.status < 500 and answer.status not in (408, 429):
                 break
+        self.problem = problem
         log.warning("the webhook did not take a notification: %s", problem)
 
 

@@ -165,6 +165,11 @@ class Inbox:
         async with self._changed:
             await self._changed.wait_for(lambda: self._newest > seq)
 
+    @property
+    def delivery(self) -> Delivery:
+        """How notifications leave the inbox, and what kept the last one from it."""
+        return self._delivery
+
     async def delivered(self) -> None:
         """Returns when nothing waits to be stored or delivered."""
         if self._tasks:

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.callers import OWNER, Caller
 from app.api.dialects import error_response
 from app.api.headers import Headers
+from app.api.logs import current_request
 from app.api.own_page import LOGIN_PATH, SAFE_METHODS, cookies, from_our_page, page_for_people
 from app.api.problems import Unexpected
 from app.api.rights import allow
@@ -94,6 +95,14 @@ class Door:
         headers = Headers(scope)
         request_id = self._ids.take(headers, scope["method"])
         scope.setdefault("state", {})["request_id"] = request_id
+        current_request.set(request_id)
+        try:
+            await self._served(scope, receive, send, headers, request_id)
+        finally:
+            # The path alone: what stands behind its question mark may be anything.
+            log.debug("%s %s has ended", scope["method"], scope["path"])
+
+    async def _served(self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str) -> None:
         outgoing = Outgoing(send, request_id, self._statuses)
         try:
             self._admit(scope, headers, outgoing)

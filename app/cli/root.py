@@ -15,7 +15,7 @@ PROGRAM = "llm-sidecar"
 COMMANDS = (
     *("serve", "chat", "explain", "index", "search", "entities", "sessions", "models", "usage", "dashboard"),
     *("agents", "trigger", "budgets", "notifications"),
-    *("config", "secrets", "token", "keys", "doctor", "openapi"),
+    *("config", "secrets", "token", "keys", "doctor", "backup", "restore", "openapi"),
 )
 """In the order the help lists them; `app.cli.<name>` has a `register(app)`."""
 

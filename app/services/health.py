@@ -20,6 +20,7 @@ async def health(services: Services) -> dict[str, Any]:
         "embedding": _embedding_health(services),
         "index": _index_health(services),
         "agents": services.agents.health(),
+        "notifications": _notifications_health(services),
         "entities": _entities_health(services),
     }
     worst = max((part["status"] for part in parts.values()), key=["ok", "starting", "degraded", "down"].index)
@@ -88,6 +89,18 @@ def _embedding_health(services: Services) -> dict[str, Any]:
     # Searching by words alone is less, and no defect of the sidecar.
     remedy = "llm-sidecar models fetch"
     return {"status": "ok", "search": "words", "reason": problem, "remedy": remedy}
+
+
+def _notifications_health(services: Services) -> dict[str, Any]:
+    delivery = services.inbox.delivery
+    if delivery.problem is None:
+        return {"status": "ok", "waiting": delivery.waiting}
+    return {
+        "status": "degraded",
+        "waiting": delivery.waiting,
+        "reason": f"the webhook did not take the last notification: {delivery.problem}; it is in the inbox",
+        "remedy": "look at notifications.webhook in profiles.yaml, and at the service it names",
+    }
 
 
 def _entities_health(services: Services) -> dict[str, Any]:
