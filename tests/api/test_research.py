@@ -12,7 +12,8 @@ from typing import Any
 
 from app.llm.clock import Clock
 from tests.fakes.agents import HandClock
-from tests.fakes.providers import FakeProvider, Reply
+from tests.fakes.laboratory import eventually
+from tests.fakes.providers import FakeProvider, Hang, Reply
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
 from tests.fakes.world import BOMB, World, arxiv, release, rss
 
@@ -231,3 +232,26 @@ async def test_what_is_lacking_is_said(tmp_path: Path) -> None:
         assert [lack["what"] for lack in agent["lacks"]] == ["it may not ask export.arxiv.org"]
         response = await sidecar.http.post("/api/v1/trigger", json={"agent": "research"})
         assert (response.status_code, response.json()["code"]) == (409, "agent_not_ready")
+
+
+async def test_a_run_that_is_cut_off_reads_nothing_twice_and_what_it_kept_is_told(tmp_path: Path) -> None:
+    async with World() as world, FakeProvider() as provider:
+        provider.script(Reply((json.dumps(ANSWER),)), Hang("before_headers"))
+        answering(provider)
+        items = [ON_TOPIC, ("An LLM gateway with privacy", "It keeps private requests on local language models.")]
+        world.feed("/blog.xml", rss(items), etag='"1"')
+        sources = [{"feed": f"{world.url}/blog.xml"}]
+        async with opened(tmp_path, world, provider, sources) as sidecar:
+            body = {"agent": "research", "workspace": "open"}
+            run_id = (await sidecar.http.post("/api/v1/trigger", json=body)).json()["run_id"]
+            await eventually(lambda: len(provider.chats) == 2, within=20)
+            await sidecar.http.post(f"/api/v1/runs/{run_id}/cancel")
+            await eventually(lambda: sidecar.services.agents.runs.live("research") is None, within=20)
+            assert await inbox(sidecar) == []
+        async with opened(tmp_path, world, provider, sources) as sidecar:
+            found = await run(sidecar)
+            assert (found["data"]["relevant"], found["data"]["told"]) == (1, 2)
+            assert "if-none-match" not in world.asked[-1][1], "what was not read to its end is asked for again"
+            (told,) = await inbox(sidecar)
+            assert told["title"] == "2 new on LLM routing"
+        assert len(provider.chats) == 3
