@@ -11,7 +11,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-emit-find-links --no-header --quiet
 export UV_LINK_MODE ?= copy
 
-.PHONY: help run test check bench openapi lock embedded sidecar clean
+.PHONY: help run test drills check bench openapi lock embedded sidecar clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ run: $(VENV)/.run  ## start the sidecar with ./config on 127.0.0.1:8765
 
 test: $(VENV)/.dev  ## run the tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+drills: $(VENV)/.dev  ## break it on purpose, the long form (half an hour); docs/reliability.md keeps the figures
+	@DRILL_KILLS=$${DRILL_KILLS:-200} DRILL_LOCK_SECONDS=$${DRILL_LOCK_SECONDS:-60} FUZZ_CASES=$${FUZZ_CASES:-3000} \
+		$(BIN)/python -m pytest -s tests/drills tests/api/test_fuzz_upstreams.py $(ARGS)
 
 check: $(VENV)/.dev  ## formatter, linter, types, layers, openapi.json
 	@$(BIN)/ruff format --check .
