@@ -143,6 +143,13 @@ async def test_a_webhook_is_signed_and_tried_again_and_never_sent_on(
             expected = hmac.new(b"a-secret-of-the-hook", body, hashlib.sha256).hexdigest()
             assert headers["X-Sidecar-Signature"] == f"sha256={expected}"
             assert json.loads(body)["title"] == "hello"
+            # Away, it costs nothing but itself: one alert in the inbox, and /health says what and what to do.
+            inbox = (await running.http.get("/api/v1/notifications")).json()["notifications"]
+            assert [kept["title"] for kept in inbox] == ["hello"]
+            part = (await running.http.get("/api/v1/health")).json()["parts"]["notifications"]
+            assert part["status"] == "degraded"
+            assert "503" in part["reason"]
+            assert part["remedy"]
             server.got.clear()
             server.status = 302
             await running.services.inbox.post(News("open", "test", "moved"))
