@@ -54,7 +54,8 @@ class Passage:
     """Consecutive lines of one message, verbatim. `line` is the 1-based number of the first one in `path`.
 
     `given` tells material (in a fence or a tag) from what people and prompts say in their own words; `code` is
-    material that names a language or a file that is not prose.
+    material that names a language or a file that is not prose. `piece`: which of the message's pieces of code it comes
+    from, where somebody looked these up; they stand weakest first.
     """
 
     text: str
@@ -62,6 +63,7 @@ class Passage:
     line: int | None = None
     given: bool = False
     code: bool = False
+    piece: int | None = None
 
     @property
     def last_line(self) -> int | None:
@@ -75,6 +77,8 @@ class _Label:
     path: str | None = None
     line: int | None = None
     given: bool = False
+    found: bool = False
+    piece: int | None = None
 
 
 def terms(text: str) -> Iterator[str]:
@@ -112,6 +116,7 @@ def split(text: str) -> list[Passage]:
     passages: list[Passage] = []
     prose: list[str] = []
     label = _Label()
+    pieces = 0
     lines = text.split("\n")
     at = 0
     while at < len(lines):
@@ -121,6 +126,8 @@ def split(text: str) -> list[Passage]:
         if fence is not None:
             end = _closing(lines, at + 1, fence.group(1))
             named = _fence_label(line[fence.end() :], prose, label)
+            if named.found:
+                named, pieces = replace(named, piece=pieces), pieces + 1
             passages += _prose(prose, label)
             code = bool(line[fence.end() :].strip()) or _names_code(named)
             passages += _code(lines[at + 1 : end], named, code=code)
@@ -152,7 +159,7 @@ def _read_label(text: str) -> _Label:
         return _Label()
     if (own := _OWN_HEADING.fullmatch(text)) is not None:
         first = own.group(3) or ("1" if own.group(1) == "Open file" else None)
-        return _Label(own.group(2), int(first) if first else None)
+        return _Label(own.group(2), int(first) if first else None, found=own.group(1) == "Code from")
     path = _PATH.search(text)
     if path is None:
         return _Label()
@@ -191,7 +198,8 @@ def _code(lines: Sequence[str], label: _Label, *, code: bool) -> Iterator[Passag
         text = [at for at in range(start, end) if lines[at].strip()]
         if text:
             number = None if first is None else first + text[0]
-            yield Passage("\n".join(lines[text[0] : text[-1] + 1]), label.path, number, given=True, code=code)
+            whole = "\n".join(lines[text[0] : text[-1] + 1])
+            yield Passage(whole, label.path, number, given=True, code=code, piece=label.piece)
         start = end
 
 
@@ -231,7 +239,11 @@ def _prose(lines: Sequence[str], label: _Label) -> Iterator[Passage]:
 
 
 def rank(passages: Sequence[Passage], query: str) -> list[Passage]:
-    """Those that fit the query, best first; ties in their given order. Empty where none shares a word with it."""
+    """Those that fit the query, best first; ties in their given order. Empty where none shares a word with it.
+
+    A piece of code that a search found counts for more the better the search thought it: it also went by meaning, of
+    which words alone know nothing.
+    """
     wanted = set(terms(query))
     if not wanted or not passages:
         return []
@@ -239,14 +251,20 @@ def rank(passages: Sequence[Passage], query: str) -> list[Passage]:
     lengths = [c.total() for c in counted]
     average = max(1.0, sum(lengths) / len(lengths))
     weights = {term: _idf(sum(term in c for c in counted), len(passages)) for term in sorted(wanted)}
+    strongest = max((p.piece for p in passages if p.piece is not None), default=0)
     scored: list[tuple[float, int]] = []
     for at, (passage, counts) in enumerate(zip(passages, counted, strict=True)):
         norm = _K1 * (1 - _B + _B * lengths[at] / average)
         score = sum(w * counts[t] * (_K1 + 1) / (counts[t] + norm) for t, w in weights.items() if t in counts)
         if score > 0:
-            scored.append((-score * (_CODE_WEIGHT if passage.path else 1.0), at))
+            scored.append((-score * (_CODE_WEIGHT if passage.path else 1.0) * _found_weight(passage, strongest), at))
     scored.sort()
     return [passages[at] for score, at in scored if score <= _LEAST_SHARE * scored[0][0]]
+
+
+def _found_weight(passage: Passage, strongest: int) -> float:
+    """2 for the piece the search put first, 1.5 for the second, 1.33 for the third."""
+    return 1.0 if passage.piece is None else 1 + 1 / (1 + strongest - passage.piece)
 
 
 def _idf(holding: int, total: int) -> float:

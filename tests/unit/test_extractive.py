@@ -96,6 +96,16 @@ def test_without_context_it_says_so_and_quotes_nothing() -> None:
     assert not FENCE.search(text)
 
 
+def test_what_a_search_found_first_is_quoted_first() -> None:
+    """Chunks stand weakest first; the words alone would put the first one in front."""
+    weak = fenced("Code from docs/notes.py, lines 1–2:", "retry retry decided\nretry where decided retry\n")
+    strong = fenced("Code from app/retry.py, lines 5–6:", "def decide(error, attempt):\n    retry = wait(attempt)\n")
+    question = "where is a retry decided?"
+    for chunks, first in ((weak + strong, "app/retry.py"), (strong + weak, "docs/notes.py")):
+        (best, *_) = rank([p for p in split(f"{chunks}\n{question}") if p.given], question)
+        assert best.path == first
+
+
 def test_a_context_that_does_not_fit_is_not_quoted() -> None:
     text = say(message("system", CONTEXT), message("user", "Weather in Paris?"))
     assert "no passage of the given context" in text
