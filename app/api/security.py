@@ -330,7 +330,8 @@ async def _answer_preflight(send: Send) -> None:
         (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
         (
             b"access-control-allow-headers",
-            b"Authorization, Content-Type, X-Api-Key, X-Request-Id, X-Workspace, X-Task-Type, X-Session-Id",
+            b"Authorization, Content-Type, X-Api-Key, X-Request-Id, X-Workspace, X-Task-Type, X-Session-Id, "
+            b"Last-Event-ID, Idempotency-Key",
         ),
         (b"access-control-max-age", b"600"),
         (b"content-length", b"0"),
