@@ -11,7 +11,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-emit-find-links --no-header --quiet
 export UV_LINK_MODE ?= copy
 
-.PHONY: help run test drills check bench openapi lock embedded sidecar clean
+.PHONY: help run test drills check bench openapi client lock embedded sidecar clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: $(VENV)/.dev  ## measure, and print tables (docs/benchmarks.md keeps the 
 
 openapi: $(VENV)/.dev  ## write openapi.json from the code
 	@$(BIN)/llm-sidecar openapi > openapi.json.new && mv openapi.json.new openapi.json
+
+client: openapi  ## write the TypeScript client's types from openapi.json
+	@cd clients/typescript && npm ci --ignore-scripts --silent && npm run --silent generate
 
 embedded: $(VENV)/.run  ## add llama.cpp, so that GGUF files answer in-process
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps --only-binary :all: -r requirements-embedded.lock

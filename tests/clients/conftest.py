@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anthropic
 import openai
 import pytest
 import pytest_asyncio
 
+from tests.clients import npm
 from tests.fakes.laboratory import Laboratory, laboratory
 from tests.fakes.sidecar import TOKEN
 
@@ -35,3 +37,9 @@ async def client(lab: Laboratory) -> AsyncIterator[openai.AsyncOpenAI]:
 async def claude(lab: Laboratory) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(base_url=lab.sidecar.url, api_key=TOKEN, timeout=30) as claude:
         yield claude
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The TypeScript client's folder, with its `dist`."""
+    return npm.built_client(npm.shared_folder(tmp_path_factory))

@@ -1,21 +1,16 @@
-"""The npm package `openai`, unmodified, under Node against a whole sidecar.
-
-Where there is no Node or no npm the tests are skipped and say so; with REQUIRE_NODE=1, as in continuous integration,
-they fail instead.
-"""
+"""The npm package `openai`, unmodified, under Node against a whole sidecar (without Node: see `tests.clients.npm`)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients import npm
 from tests.fakes.laboratory import Laboratory, eventually
 from tests.fakes.providers import CutMidStream, Reply, ToolCall
 from tests.fakes.sidecar import TOKEN
@@ -28,23 +23,9 @@ FOLDER = Path(__file__).parent / "node"
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Node, and a copy of the folder with the package installed by its lock file."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        _absent("node and npm are not installed")
-    assert node is not None
-    assert npm is not None
     folder = tmp_path_factory.mktemp("node") / "client"
-    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("node_modules"))
-    done = subprocess.run(
-        [npm, "ci", "--ignore-scripts", "--prefer-offline"], cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    if done.returncode != 0:
-        _absent(f"npm ci failed: {done.stderr.strip()[-300:]}")
-    return node, folder
-
-
-def _absent(why: str) -> None:
-    pytest.fail(why) if os.environ.get("REQUIRE_NODE") else pytest.skip(why)
+    npm.install(FOLDER, folder)
+    return npm.find("node"), folder
 
 
 async def run(lab: Laboratory, node: tuple[str, Path], *steps: str) -> dict[str, Any]:
