@@ -20,6 +20,8 @@ _K1, _B = 1.2, 0.75
 """BM25's usual constants (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009)."""
 _CODE_WEIGHT = 1.25
 """A question to a coding assistant is mostly answered by a named place in the code."""
+_LIST_WEIGHT = 0.4
+"""A list of what the workspace knows of names much and answers little; it goes behind the code it points at."""
 _LEAST_SHARE = 0.3
 """A passage that scores less than this share of the best one is noise beside it."""
 _LONGEST_WORD = 80
@@ -36,6 +38,8 @@ _PATH = re.compile(r"(?<![\w/.])(?:[A-Za-z]:)?[/\\]?(?:[\w.@~-]+[/\\])*[\w@-][\w
 _LINES = re.compile(r"(?:\blines\W{1,3}|:|#L|start_line=\"|\()(\d{1,7})")
 _OWN_HEADING = re.compile(r"(Open file|Code from) (.+?)(?: \(cursor at line \d+\)|, lines (\d{1,7})–\d+)?:\s*")
 """How `app.context.gather` names a file, which is given from its first line on, and a piece of one."""
+_LISTINGS = frozenset({"Known entities:", "Related entities:"})
+"""How `app.context.render` heads them."""
 _PROSE_SUFFIXES = (".md", ".markdown", ".txt", ".rst", ".adoc", ".log")
 _OMITTED = re.compile(r"\[lines? (\d{1,7})(?:–(\d{1,7}))? omitted\]")
 """Stands for lines left out (`app.context.trim`)."""
@@ -55,7 +59,7 @@ class Passage:
 
     `given` tells material (in a fence or a tag) from what people and prompts say in their own words; `code` is
     material that names a language or a file that is not prose. `piece`: which of the message's pieces of code it comes
-    from, where somebody looked these up; they stand weakest first.
+    from, where somebody looked these up; they stand weakest first. `listing`: known entities, line by line.
     """
 
     text: str
@@ -64,6 +68,7 @@ class Passage:
     given: bool = False
     code: bool = False
     piece: int | None = None
+    listing: bool = False
 
     @property
     def last_line(self) -> int | None:
@@ -79,6 +84,7 @@ class _Label:
     given: bool = False
     found: bool = False
     piece: int | None = None
+    listing: bool = False
 
 
 def terms(text: str) -> Iterator[str]:
@@ -157,6 +163,8 @@ def _read_label(text: str) -> _Label:
     """
     if len(text) > _LONGEST_LABEL:
         return _Label()
+    if text.strip() in _LISTINGS:
+        return _Label(listing=True)
     if (own := _OWN_HEADING.fullmatch(text)) is not None:
         first = own.group(3) or ("1" if own.group(1) == "Open file" else None)
         return _Label(own.group(2), int(first) if first else None, found=own.group(1) == "Code from")
@@ -178,7 +186,7 @@ def _fence_label(info: str, prose: list[str], label: _Label) -> _Label:
     heading = _read_label(prose[above])
     if heading.path is not None or (above == len(prose) - 1 and prose[above].rstrip().endswith(":")):
         del prose[above:]
-    return heading if heading.path is not None else label
+    return heading if heading.path is not None or heading.listing else label
 
 
 def _code(lines: Sequence[str], label: _Label, *, code: bool) -> Iterator[Passage]:
@@ -199,7 +207,7 @@ def _code(lines: Sequence[str], label: _Label, *, code: bool) -> Iterator[Passag
         if text:
             number = None if first is None else first + text[0]
             whole = "\n".join(lines[text[0] : text[-1] + 1])
-            yield Passage(whole, label.path, number, given=True, code=code, piece=label.piece)
+            yield Passage(whole, label.path, number, given=True, code=code, piece=label.piece, listing=label.listing)
         start = end
 
 
@@ -263,7 +271,9 @@ def rank(passages: Sequence[Passage], query: str) -> list[Passage]:
 
 
 def _found_weight(passage: Passage, strongest: int) -> float:
-    """2 for the piece the search put first, 1.5 for the second, 1.33 for the third."""
+    """2 for the piece the search put first, 1.5 for the second, 1.33 for the third; less than 1 for a mere list."""
+    if passage.listing:
+        return _LIST_WEIGHT
     return 1.0 if passage.piece is None else 1 + 1 / (1 + strongest - passage.piece)
 
 

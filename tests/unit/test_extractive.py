@@ -106,6 +106,14 @@ def test_what_a_search_found_first_is_quoted_first() -> None:
         assert best.path == first
 
 
+def test_a_list_of_entities_goes_behind_the_code_it_points_at() -> None:
+    known = fenced("Known entities:", "- Retry.decide (method): a retry is decided here, where a retry is decided\n")
+    code = fenced("Code from app/retry.py, lines 5–6:", "def decide(error, attempt):\n    retry = wait(attempt)\n")
+    question = "where is a retry decided?"
+    found = rank([p for p in split(f"{known}\n{code}\n{question}") if p.given], question)
+    assert found[0].path == "app/retry.py"
+
+
 def test_a_context_that_does_not_fit_is_not_quoted() -> None:
     text = say(message("system", CONTEXT), message("user", "Weather in Paris?"))
     assert "no passage of the given context" in text
