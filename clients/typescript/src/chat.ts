@@ -63,11 +63,7 @@ export class ChatStream implements AsyncIterableIterator<ChatEvent> {
   #left = false;
   #stopped: Promise<void> | undefined;
 
-  private constructor(
-    transport: Transport,
-    backoff: Backoff,
-    start: Start,
-  ) {
+  private constructor(transport: Transport, backoff: Backoff, start: Start) {
     this.#transport = transport;
     this.#backoff = backoff;
     this.#requestId = start.requestId;
@@ -277,8 +273,12 @@ function pathOf(requestId: string): string {
   return `/api/v1/chat/${encodeURIComponent(requestId)}`;
 }
 
-/** 128 random bits. Not `randomUUID`: that is missing on pages without TLS. */
+/**
+ * 128 random bits, to tell requests apart: what protects an answer is the token. Not `randomUUID`, which is missing on
+ * pages without TLS; Node 18 has no global `crypto` at all.
+ */
 function newId(): string {
-  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
+  const bytes = new Uint8Array(16).map(() => Math.floor(Math.random() * 256));
+  (globalThis.crypto as Crypto | undefined)?.getRandomValues(bytes);
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

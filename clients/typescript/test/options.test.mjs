@@ -74,3 +74,14 @@ test("what was fired before is not asked, and what is never read is not either",
   await sidecar.chat({ query: "x" }, { resumable: true }).stop();
   assert.equal(asked, 0);
 });
+
+test("ids differ, also where there is no global crypto, as in Node 18", (t) => {
+  const ids = () => Array.from({ length: 100 }, () => new Sidecar({ baseUrl, token: "t" }).chat({ query: "x" }).requestId);
+  const before = Object.getOwnPropertyDescriptor(globalThis, "crypto");
+  t.after(() => before && Object.defineProperty(globalThis, "crypto", before));
+  const found = ids();
+  Object.defineProperty(globalThis, "crypto", { value: undefined, configurable: true });
+  found.push(...ids());
+  assert.equal(new Set(found).size, 200);
+  for (const id of found) assert.match(id, /^[0-9a-f]{32}$/);
+});
