@@ -31,7 +31,7 @@ check: $(VENV)/.dev  ## formatter, linter, types, layers, openapi.json
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/llm-sidecar openapi | diff -u openapi.json - || { echo "openapi.json is out of date: make openapi"; exit 1; }
+	@$(BIN)/llm-sidecar openapi | diff -u openapi.json - || { echo "openapi.json is out of date: make client (without Node: make openapi)"; exit 1; }
 
 bench: $(VENV)/.dev  ## measure, and print tables (docs/benchmarks.md keeps the ones we quote)
 	@for f in bench/[a-z]*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
