@@ -31,6 +31,7 @@ from app.errors import (
     AttemptTimeout,
     ContextOverflow,
     ContextTooLarge,
+    EgressBlocked,
     FailureKind,
     StreamInterrupted,
     Unreachable,
@@ -48,7 +49,9 @@ from app.llm.slots import Hold, Slots, place_of
 from app.llm.spending import Spending, exceeded, fit_within, leave_out, with_fallback
 from app.llm.summarizing import Summariser
 from app.llm.watchdog import Limits
+from app.routing.policy import permitted
 from app.routing.route import Candidate
+from app.routing.spec import ModelSpec
 from app.usage.limits import Refusal
 from app.usage.spend import Scope
 
@@ -221,9 +224,11 @@ class ModelRouter:
             self.breakers.starts(attempt.model.id)
             failure: AttemptError | None = None
             try:
-                async with self._slot(progress), aclosing(attempt.content(self._limits(progress))) as batches:
-                    async for batch in batches:
-                        yield list(batch)
+                async with self._slot(progress):
+                    self._require_permitted(progress.plan, attempt.model)
+                    async with aclosing(attempt.content(self._limits(progress))) as batches:
+                        async for batch in batches:
+                            yield list(batch)
             except AttemptError as error:
                 failure = error
             except TimeoutError:
@@ -253,6 +258,13 @@ class ModelRouter:
                     await self._clock.sleep(step.wait_seconds)
             if step.refitted:
                 yield [await self._built(progress)]
+
+    def _require_permitted(self, plan: Plan, model: ModelSpec) -> None:
+        """Where the workspace has become private since the plan was made (a pause, a wait for a slot, a summary), what
+        has not gone out yet stays here. Raises `EgressBlocked`."""
+        profile = self._policy().config.profile(plan.request.workspace)
+        if not permitted(model, local_only=profile is None or profile.block_cloud_apis).allowed:
+            raise EgressBlocked(f"{model.id} is a cloud model, and the workspace has become private meanwhile")
 
     def _slot(self, progress: Progress) -> Hold:
         """The place at its server that the next call takes: for that call alone, and never over a pause."""

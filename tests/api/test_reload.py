@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from app.llm.clock import Clock
 from tests.fakes.laboratory import eventually
-from tests.fakes.providers import FakeProvider, Reply
+from tests.fakes.providers import FakeProvider, Reply, Status
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
 
 
@@ -106,6 +107,30 @@ async def test_a_workspace_that_becomes_private_is_private_at_once(
     assert len(provider.chats) == asked
     gone = await sidecar.http.post("/api/v1/chat", json={"query": "hi", "workspace": "work"})
     assert gone.json()["code"] == "unknown_workspace"
+
+
+async def test_a_workspace_made_private_in_a_pause_sends_nothing_more(tmp_path: Path, provider: FakeProvider) -> None:
+    found: list[RunningSidecar] = []
+
+    async def sleep(seconds: float) -> None:
+        before = found[0].services.policies.current.config.fingerprint
+        edit(found[0], "profiles.yaml", profiles=[{"id": "open", "block_cloud_apis": True}])
+        await loaded(found[0], before)
+
+    provider.script(Status(503), Reply())
+    model = {"id": "ollama/one", "api_base": provider.url, "location": "cloud", "input_cost_per_million": 1}
+    async with running_sidecar(
+        tmp_path / "second",
+        clock=Clock(sleep=sleep, chance=lambda: 0.0),
+        models=[model],
+        rules=[{"name": "all", "conditions": {}, "model": "ollama/one"}],
+        profiles=[{"id": "open"}],
+    ) as sidecar:
+        found.append(sidecar)
+        end = (await sidecar.chat(query="hi", workspace="open"))[-1]
+    assert (end.name, end.data["code"]) == ("error", "all_candidates_failed")
+    assert "become private" in end.data["detail"]
+    assert len(provider.chats) == 1
 
 
 async def test_trusted_hosts_open_and_close_the_door(tmp_path: Path) -> None:
