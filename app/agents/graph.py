@@ -64,7 +64,8 @@ class AgentGraph:
     async def neighbours(self, ids: Sequence[str], *, hops: int = 1, limit: int = 50) -> Neighbourhood:
         """Entities up to `hops` (1 or 2) from these, and the relations among all of them."""
         found = await self._graph.neighbours(self._workspace, ids, hops=hops, limit=limit)
-        self._read(found.found)
+        # Two entities everybody knows may hang together in a way that was said in private.
+        self._read([*found.found, *found.relations])
         return found
 
     def _origin(self, ref: str) -> Origin:

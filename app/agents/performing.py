@@ -98,12 +98,14 @@ class Withheld:
         return None
 
 
-async def perform(tools: Tools, run: Run, agent: Agent, entry: AgentEntry, profile: Profile, runlog: RunLog) -> Ending:
+async def perform(
+    tools: Tools, run: Run, agent: Agent, entry: AgentEntry, profile: Profile, runlog: RunLog, taint: Taint
+) -> Ending:
     """Run the agent, with its further tries. Raises `CancelledError` where the run is cancelled, and nothing else."""
     tries = entry.retries + 1
     for number in range(1, tries + 1):
         await tools.database.write(partial(run_rows.start, run_id=run.id, now=tools.clock.now(), attempt=number))
-        ending = await _try(tools, run, agent, entry, profile, runlog)
+        ending = await _try(tools, run, agent, entry, profile, runlog, taint)
         if ending.outcome.state is State.OK or number == tries:
             return ending
         wait = min(entry.retry_seconds * 2 ** (number - 1), 3600.0)
@@ -113,8 +115,10 @@ async def perform(tools: Tools, run: Run, agent: Agent, entry: AgentEntry, profi
     raise AssertionError("there is at least one try")
 
 
-async def _try(tools: Tools, run: Run, agent: Agent, entry: AgentEntry, profile: Profile, runlog: RunLog) -> Ending:
-    taint = Taint(profile.block_cloud_apis or run.private)
+async def _try(
+    tools: Tools, run: Run, agent: Agent, entry: AgentEntry, profile: Profile, runlog: RunLog, taint: Taint
+) -> Ending:
+    taint.private = taint.private or profile.block_cloud_apis
     notes: list[str] = []
     try:
         context = await _context(tools, run, entry, profile, runlog, taint, notes)

@@ -89,10 +89,16 @@ def finish(
 
 
 def note(
-    connection: Connection, run_id: str, progress: Mapping[str, Any] | None, lines: Sequence[Mapping[str, Any]]
+    connection: Connection,
+    run_id: str,
+    progress: Mapping[str, Any] | None,
+    lines: Sequence[Mapping[str, Any]],
+    private: bool,
 ) -> None:
-    """Keep what a running run has said so far."""
-    values = {"progress": _json(progress) if progress else None, "log": _json(lines)}
+    """Keep what a running run has said so far; `private`: it has read something private by now."""
+    values: dict[str, Any] = {"progress": _json(progress) if progress else None, "log": _json(lines)}
+    if private:
+        values["private"] = True
     connection.execute(update(agent_runs).where(_T.id == run_id, _T.state == State.RUNNING.value).values(**values))
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 
 from app.agents import run_rows
 from app.agents.base import Agent
+from app.agents.door import Taint
 from app.agents.performing import Ending, Tools, perform
 from app.agents.records import Outcome, Run, RunCost, State
 from app.agents.runlog import Line, News, Progress, RunLog
@@ -43,6 +44,8 @@ class Live:
 
     run: Run
     log: RunLog
+    taint: Taint
+    """Of all its tries: what one has read stands in the log of the whole run."""
     task: asyncio.Task[None] | None = None
     begun: bool = False
     cancelled: bool = False
@@ -98,7 +101,7 @@ class Runs:
                 code="agent_running",
                 run_id=other.run.id,
             )
-        live = Live(run, RunLog(run.id, self._tools.clock.now, self._tools.redact))
+        live = Live(run, RunLog(run.id, self._tools.clock.now, self._tools.redact), Taint(run.private))
         self._live[run.agent] = self._by_id[run.id] = live
         return live
 
@@ -134,25 +137,29 @@ class Runs:
                 await self._tools.clock.sleep(delay)
             await self._room(live)
             try:
-                ending = await self._watched(live, perform(self._tools, live.run, agent, entry, profile, live.log))
+                ending = await self._watched(
+                    live, perform(self._tools, live.run, agent, entry, profile, live.log, live.taint)
+                )
             finally:
                 await self._leave()
         except asyncio.CancelledError:
             if not live.cancelled:
                 await self._keep(live)
                 raise
-            ending = Ending(Outcome(State.CANCELLED, self._tools.clock.now()), live.run.private)
+            ending = Ending(Outcome(State.CANCELLED, self._tools.clock.now()), live.taint.private)
         except SidecarError as error:  # the database: there is nowhere to write the end either
             log.error("run %s of %s was given up: %s", live.run.id, live.run.agent, error.detail)
-            ending = self._given_up(error.code, error.detail)
+            ending = self._given_up(live, error.code, error.detail)
         except Exception:  # a fault of ours: the run must end all the same
             log.exception("run %s of %s broke", live.run.id, live.run.agent)
-            ending = self._given_up("internal_error", "something went wrong inside the sidecar; its log says what")
+            ending = self._given_up(
+                live, "internal_error", "something went wrong inside the sidecar; its log says what"
+            )
         return await self._finish(live, ending)
 
-    def _given_up(self, code: str, message: str) -> Ending:
+    def _given_up(self, live: Live, code: str, message: str) -> Ending:
         now = self._tools.clock.now()
-        return Ending(Outcome(State.FAILED, now, error_code=code, error_message=message), private=False)
+        return Ending(Outcome(State.FAILED, now, error_code=code, error_message=message), live.taint.private)
 
     async def _room(self, live: Live) -> None:
         async with self._changed:
@@ -190,7 +197,8 @@ class Runs:
         progress, lines = live.log.to_json()
         with suppress(SidecarError):
             self._database.write_soon(
-                partial(run_rows.note, run_id=live.run.id, progress=progress, lines=lines), durable=False
+                partial(run_rows.note, run_id=live.run.id, progress=progress, lines=lines, private=live.taint.private),
+                durable=False,
             )
 
     async def _finish(self, live: Live, ending: Ending) -> Outcome:
