@@ -55,7 +55,9 @@ def quiet_until(profile: Profile | None, now: datetime) -> datetime | None:
         return None
     day = local.date() + timedelta(days=1 if start > end and clock >= start else 0)
     naive = datetime.combine(day, end)
-    return (naive.replace(tzinfo=zone) if zone else naive).astimezone(now.tzinfo)
+    # In the hour that comes twice the end may lie in its second half, too: it is never before `now`.
+    ends = [naive.replace(tzinfo=zone, fold=fold).astimezone(now.tzinfo) for fold in (0, 1)]
+    return next((end for end in ends if end > now), None)
 
 
 @dataclass(slots=True)
@@ -132,6 +134,8 @@ class Delivery:
         for number in range(TRIES):
             if number:
                 await self.sleep(PAUSES[number - 1])
+                if not self._may_leave(notification):  # the workspace became private in the pause
+                    return
             try:
                 answer = await self.outside.request(
                     "POST", webhook.url, reach, headers=headers, body=body, max_bytes=_ANSWER_BYTES

@@ -11,15 +11,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
-from app.agents.delivery import quiet_until
+from app.agents.delivery import Delivery, quiet_until
 from app.agents.desktop import Desktop
+from app.agents.notification_rows import Notification
 from app.agents.notifications import News
-from app.config.schema import Profile
+from app.config.schema import NotificationSettings, Profile
+from app.errors import Unreachable
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
 
 RULES = [{"name": "all", "conditions": {}, "model": "builtin/extractive"}]
@@ -195,6 +198,40 @@ BERLIN = Profile(id="x", timezone="Europe/Berlin", quiet_hours="22:00-07:00")
 def test_quiet_hours_end_when_the_persons_clock_says_so(now: str, until: str | None) -> None:
     end = quiet_until(BERLIN, datetime.fromisoformat(now).replace(tzinfo=UTC))
     assert end == (None if until is None else datetime.fromisoformat(until).replace(tzinfo=UTC))
+
+
+def test_quiet_hours_that_end_in_the_hour_that_comes_twice_end_after_now() -> None:
+    profile = Profile(id="x", timezone="Europe/Berlin", quiet_hours="22:00-02:30")
+    second = datetime(2026, 10, 25, 1, 15, tzinfo=UTC)  # 02:15, once more
+    assert quiet_until(profile, second) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+
+async def test_a_delivery_that_is_tried_again_asks_whether_it_still_may() -> None:
+    private = [False]
+    sent: list[bytes] = []
+
+    def config() -> Any:
+        profile = Profile(id="open", block_cloud_apis=private[0])
+        settings = NotificationSettings.model_validate({"webhook": {"url": "https://hooks.example/x"}})
+        return SimpleNamespace(profiles=SimpleNamespace(notifications=settings), profile=lambda name: profile)
+
+    class Away:
+        async def request(self, *_: Any, body: bytes, **__: Any) -> Any:
+            sent.append(body)
+            raise Unreachable("away")
+
+    async def sleep(seconds: float) -> None:
+        private[0] = True  # somebody saves profiles.yaml in the pause
+
+    async def secret(name: str) -> str | None:
+        return None
+
+    now = datetime.now(UTC)
+    note = Notification("1", 1, "open", False, "agent", "info", "title", "body", (), {}, None, now)
+    delivery = Delivery(cast(Any, config), lambda: now, sleep, cast(Any, Away()), secret)
+    delivery.send(note)
+    await delivery.settled()
+    assert len(sent) == 1
 
 
 async def test_quiet_hours_hold_the_delivery_and_not_the_inbox(tmp_path: Path) -> None:
