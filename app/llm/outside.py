@@ -42,8 +42,11 @@ MAX_BYTES = 2 * 1024 * 1024
 TOTAL_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_STANDS_FOR_ANOTHER = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
-"""NAT64 (RFC 6052, 8215), 6to4, Teredo: addresses that lead to an IPv4 address within them."""
+_STANDS_FOR_ANOTHER = tuple(map(ipaddress.ip_network, (
+    "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96"
+)))  # fmt: skip
+"""NAT64 (RFC 6052, 8215), 6to4, Teredo, IPv4-compatible (RFC 4291), IPv4-translated (RFC 2765): addresses that lead to
+an IPv4 address within them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,12 @@ def check_outside_address(address: str | IPAddress, host: str, reach: Reach) -> 
         real.is_link_local
         or real.is_multicast
         or real.is_unspecified
-        or any(real in network for network in _STANDS_FOR_ANOTHER if network.version == real.version)
+        # `::1` lies in `::/96` and stands for nothing but itself.
+        or (not real.is_loopback and any(real in net for net in _STANDS_FOR_ANOTHER if net.version == real.version))
     )
-    if never or real != ip or (not reach.lists(host) and not real.is_global):
+    # `is_global` takes site-local addresses (RFC 3879: deprecated, and routed inside networks all the same) for public.
+    public = real.is_global and not (isinstance(real, ipaddress.IPv6Address) and real.is_site_local)
+    if never or real != ip or (not reach.lists(host) and not public):
         raise EgressBlocked(f"{host[:100]!r} leads to {ip}, which may not be asked")
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from app.errors import AttemptTimeout, EgressBlocked, ServerFailed, SidecarError, Unreachable
-from app.llm.outside import Outside, OutsideClient, Reach
+from app.llm.outside import Outside, OutsideClient, Reach, check_outside_address
 
 LOCAL = Reach(local=frozenset({"127.0.0.1", "hooks.test"}))
 
@@ -38,6 +38,7 @@ async def server(handler: Any) -> AsyncIterator[str]:
         "http://0x7f000001/", "http://0x7f.1/", "http://127.1/", "http://0177.0.0.1/", "http://0.0.0.0/",
         "http://[::]/", "http://[::ffff:127.0.0.1]/", "http://[::ffff:169.254.169.254]/", "http://10.0.0.1/",
         "http://192.168.1.1/", "http://172.16.0.1/", "http://100.100.100.200/", "http://[fe80::1]/",
+        "http://[fec0::1]/", "http://[::7f00:1]/", "http://[::ffff:0:7f00:1]/",
         "http://[fd00:ec2::254]/", "http://[2002:7f00:1::]/", "http://[2001::1]/", "http://224.0.0.1/",
         "http://127.0.0.1./", "http://user@example.org/", "ftp://example.org/", "file:///etc/passwd",
         "gopher://127.0.0.1/", "http://", "//example.org", "http://exa mple.org:99999/", "http://1.2.3.4.5/",
@@ -61,6 +62,11 @@ async def test_a_name_that_leads_inside_is_refused_also_beside_a_good_address(ad
 async def test_a_listed_host_is_never_link_local(address: str) -> None:
     with pytest.raises(EgressBlocked):
         await Outside(lambda host: [address]).request("GET", "http://hooks.test/", LOCAL)
+
+
+async def test_a_listed_host_may_be_this_machine_in_both_families() -> None:
+    for address in ("127.0.0.1", "::1"):
+        check_outside_address(address, "hooks.test", LOCAL)
 
 
 async def test_a_name_that_turns_is_asked_at_the_address_that_was_checked() -> None:
