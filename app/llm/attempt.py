@@ -124,8 +124,15 @@ class Attempt:
                     yield content
 
     async def succeed(self) -> tuple[AttemptEnd, Outcome]:
-        """Settle the row as ok. The row, and where it is: `stored` on disk, or `queued`."""
-        end = await self._end(Status.OK, None)
+        """Settle the row as ok. The row, and where it is: `stored` on disk, or `queued`.
+
+        Whoever leaves while the answer is being counted leaves a cancelled row with what it cost.
+        """
+        try:
+            end = await self._end(Status.OK, None)
+        except BaseException:
+            self.abandon()
+            raise
         self._desk.calibrator.observe(
             self.model.id,
             predicted=self.window.input_tokens,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from app.context.blocks import Material
+from app.llm.calls import ModelRequest, TextDelta
 from tests.fakes.providers import FakeProvider
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
 from tests.fakes.steps import Reply, Status
@@ -232,3 +234,32 @@ async def test_who_leaves_gives_back_what_was_held(tmp_path: Path) -> None:
             while running.services.budgets.meters()[0].running:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert running.services.budgets.meters()[0].reserved == 0
+
+
+@pytest.mark.parametrize("ticks", [0, 1, 2, 3, 5, 8, 13, 50])
+async def test_who_leaves_while_an_answer_is_counted_has_paid_for_it(tmp_path: Path, ticks: int) -> None:
+    """The provider reports no tokens, so the whole answer is counted in a thread when it has ended."""
+    size = 1_500_000
+    async with sidecar(tmp_path, budget("alert", limit_usd=1_000_000)) as (running, provider):
+        provider.always(Reply(text=("word " * (size // 5),), usage=False))
+        written = asyncio.Event()
+
+        async def read() -> None:
+            material = Material(messages=[{"role": "user", "content": "hello"}])
+            async with aclosing(running.services.router.stream(ModelRequest("r1", "open", "chat", material))) as batches:
+                async for batch in batches:
+                    if any(isinstance(event, TextDelta) for event in batch):
+                        written.set()
+
+        task = asyncio.create_task(read())
+        async with asyncio.timeout(30):
+            await written.wait()
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            while [row["status"] for row in running.rows()] not in (["cancelled"], ["ok"]):
+                await asyncio.sleep(0.01)
+        (meter,) = running.services.budgets.meters()
+        assert meter.used == spent(running) > size // 10
+        assert (meter.reserved, meter.running) == (0, 0)
