@@ -72,7 +72,7 @@ export async function overTime(report, { metric, dimension, range }) {
       marker: { color: readColour(seriesColour(at)) },
       hovertext: times.map((time) => `${plain(label(time))}<br>${plain(name ?? "none")}  ${plain(measure.text(value(time, name)))}`), hoverinfo: "text",
     })),
-    layout: () => ({ barmode: "stack", xaxis: { type: "category", nticks: 12, tickangle: 0 }, yaxis: { rangemode: "tozero", tickprefix: metric === "cost" ? "$" : "", nticks: 6 } }),
+    layout: () => ({ barmode: "stack", xaxis: { type: "category", nticks: Math.min(12, Math.max(2, Math.floor(target.clientWidth / 72))), tickangle: 0 }, yaxis: { rangemode: "tozero", tickprefix: metric === "cost" ? "$" : "", nticks: 6 } }),
   });
 }
 
