@@ -7,7 +7,7 @@ begin with the run's, so that what a run cost can be read off the ledger, also w
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
@@ -53,7 +53,7 @@ class Structured:
 
 
 class AgentRouter:
-    """One run's. `before` is awaited ahead of every request and may refuse it (the agent's budget)."""
+    """One run's."""
 
     def __init__(
         self,
@@ -64,7 +64,6 @@ class AgentRouter:
         workspace: str,
         log: RunLog,
         taint: Taint,
-        before: Callable[[], Awaitable[bool]],
     ) -> None:
         self._router = router
         self._run_id = run_id
@@ -72,7 +71,6 @@ class AgentRouter:
         self._workspace = workspace
         self._log = log
         self._taint = taint
-        self._before = before
         self._count = 0
         self._before_wait: Progress | None = None
 
@@ -173,25 +171,24 @@ class AgentRouter:
 
     async def complete(self, request: ModelRequest) -> Completion:
         """The whole answer to a request of one's own. The run's name, workspace and privacy are put on it."""
-        return await self._router.complete(await self._stamped(request))
+        return await self._router.complete(self._stamped(request))
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Event], None]:
         """The same in batches of events, as `ModelRouter.stream` gives them."""
-        async with aclosing(self._router.stream(await self._stamped(request))) as batches:
+        async with aclosing(self._router.stream(self._stamped(request))) as batches:
             async for batch in batches:
                 yield batch
 
-    async def _stamped(self, request: ModelRequest) -> ModelRequest:
+    def _stamped(self, request: ModelRequest) -> ModelRequest:
         if request.workspace != self._workspace:
             raise RequestError(f"an agent of workspace `{self._workspace}` asked for `{request.workspace}`")
-        local = await self._before()
         self._count += 1
         return replace(
             request,
             request_id=f"{self._run_id}.{self._count}",
             agent=self._agent,
             person_waits=False,
-            session_private=request.session_private or self._taint.private or local,
+            session_private=request.session_private or self._taint.private,
             queued=self._queued,
         )
 

@@ -7,10 +7,8 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -22,8 +20,8 @@ from app.agents.door import AgentRouter, Router, Taint
 from app.agents.graph import AgentGraph
 from app.agents.records import Outcome, Run, State
 from app.agents.runlog import RunLog
-from app.config.schema import AgentEntry, Budget, Profile
-from app.errors import BudgetExceeded, SidecarError
+from app.config.schema import AgentEntry, Profile
+from app.errors import SidecarError
 from app.llm.clock import Clock
 from app.memory.graph import EntityGraph
 from app.memory.workspace import WorkspaceMemory
@@ -170,8 +168,7 @@ async def _context(
         dry_run=run.dry_run,
     )  # fmt: skip
     router = AgentRouter(
-        tools.router, run_id=run.id, agent=run.agent, workspace=workspace, log=runlog, taint=taint,
-        before=lambda: _within_budget(tools, run.agent, entry.budget, profile),
+        tools.router, run_id=run.id, agent=run.agent, workspace=workspace, log=runlog, taint=taint
     )  # fmt: skip
     notifications = (
         Withheld(notes) if run.dry_run else tools.notifications(run.agent, profile, run.id, lambda: taint.private)
@@ -232,35 +229,3 @@ def _failed(tools: Tools, code: str, message: str, notes: Sequence[str], taint: 
     text = tools.redact(message)[:2_000]
     outcome = Outcome(State.FAILED, tools.clock.now(), withheld=tuple(notes), error_code=code, error_message=text)
     return Ending(outcome, taint.private)
-
-
-# -- the agent's own budget
-
-
-async def _within_budget(tools: Tools, agent: str, budget: Budget | None, profile: Profile) -> bool:
-    """True where only models that cost nothing may be asked from here on. Raises `BudgetExceeded`."""
-    if budget is None or budget.shadow or budget.period == "request" or budget.on_limit in ("alert", "cheaper"):
-        return False  # the router's matter alone
-    since = period_start(budget.period, tools.clock.now(), profile)
-    spent = await tools.database.read(lambda connection: run_rows.spent(connection, agent, since))
-    if spent < round(budget.limit_usd * 1_000_000):
-        return False
-    if budget.on_limit == "local_only":
-        return True
-    raise BudgetExceeded(
-        f"the agent has spent ${spent / 1_000_000:.4f} of the ${budget.limit_usd:g} agents.yaml gives it for this "
-        f"{budget.period}"
-    )
-
-
-def period_start(period: str, now: datetime, profile: Profile) -> datetime:
-    """When the calendar period that `now` is in began, where the profile's person is."""
-    local = now.astimezone(ZoneInfo(profile.timezone) if profile.timezone else None)
-    begin = local.replace(minute=0, second=0, microsecond=0)
-    if period != "hour":
-        begin = begin.replace(hour=0)
-    if period == "week":
-        begin -= timedelta(days=begin.weekday())
-    elif period == "month":
-        begin = begin.replace(day=1)
-    return begin

@@ -209,13 +209,6 @@ def cost(connection: Connection, run_id: str) -> RunCost:
     return RunCost(tuple(models), row[0], row[1], row[2], None if unknown else int(row[3] or 0))
 
 
-def spent(connection: Connection, agent: str, since: datetime) -> int:
-    """Micro-dollars that the agent's requests have cost since `since`, as far as it is known."""
-    t = llm_usage_log.c
-    statement = select(func.sum(t.cost_micro_usd)).where(t.agent == agent, t.created_at >= to_text(since))
-    return int(connection.execute(statement).scalar() or 0)
-
-
 # -- schedules
 
 

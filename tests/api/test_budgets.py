@@ -214,12 +214,35 @@ async def test_budget_used_steers_rules_and_explain_shows_the_state(tmp_path: Pa
         assert len(provider.chats) == 2
 
 
-async def test_an_agents_budget_is_its_own(tmp_path: Path) -> None:
-    agents = [{"name": "digest", "budget": budget("block", limit_usd=0)}]
-    async with sidecar(tmp_path, agents=agents) as (running, _):
-        assert (await ask(running)).status_code == 200
+async def run_agent(running: RunningSidecar) -> dict[str, Any]:
+    run: dict[str, Any] = (await running.http.post("/api/v1/trigger", json={"agent": "standup", "wait": True})).json()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("on_limit", "chain", "third"),
+    [
+        ("block", ("openai/dear",), ("failed", "budget_exceeded")),
+        ("local_only", ("openai/dear", "ollama/local"), ("ok", None)),
+    ],
+)
+async def test_an_agents_budget_is_its_own(
+    tmp_path: Path, on_limit: str, chain: tuple[str, ...], third: tuple[str, str | None]
+) -> None:
+    """Kept by the router, as every other: two runs of two cents, then no room for a third. Others ask on."""
+    settings = {"prompt": "What next?", "max_output_tokens": 10}
+    agents = [{"name": "standup", "agent": "prompt", "settings": settings, "budget": budget(on_limit)}]
+    async with sidecar(tmp_path, agents=agents, chain=chain) as (running, _):
+        assert (await ask(running, model="openai/dear")).status_code == 200
         (meter,) = running.services.budgets.meters()
-        assert (meter.limit.agent, meter.used) == ("digest", 0)
+        assert (meter.limit.agent, meter.used) == ("standup", 0)
+        runs = [await run_agent(running) for _ in range(3)]
+        assert [run["state"] for run in runs[:2]] == ["ok", "ok"]
+        assert (runs[2]["state"], runs[2]["error_code"]) == third
+        assert running.services.budgets.meters()[0].used == 2 * COST
+        models = [row["model"] for row in running.rows() if row["agent"] == "standup"]
+        assert models == ["openai/dear"] * 2 + ["ollama/local"] * (on_limit == "local_only")
+        assert (await ask(running, model="openai/dear")).status_code == 200
 
 
 async def test_who_leaves_gives_back_what_was_held(tmp_path: Path) -> None:
@@ -246,7 +269,8 @@ async def test_who_leaves_while_an_answer_is_counted_has_paid_for_it(tmp_path: P
 
         async def read() -> None:
             material = Material(messages=[{"role": "user", "content": "hello"}])
-            async with aclosing(running.services.router.stream(ModelRequest("r1", "open", "chat", material))) as batches:
+            request = ModelRequest("r1", "open", "chat", material)
+            async with aclosing(running.services.router.stream(request)) as batches:
                 async for batch in batches:
                     if any(isinstance(event, TextDelta) for event in batch):
                         written.set()
@@ -258,7 +282,7 @@ async def test_who_leaves_while_an_answer_is_counted_has_paid_for_it(tmp_path: P
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait({task})
-            while [row["status"] for row in running.rows()] not in (["cancelled"], ["ok"]):
+            while [row["status"] for row in running.rows()] not in (["cancelled"], ["ok"]):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         (meter,) = running.services.budgets.meters()
         assert meter.used == spent(running) > size // 10

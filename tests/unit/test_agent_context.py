@@ -14,15 +14,13 @@ from sqlalchemy import insert
 from app.agents.base import AgentContext, AgentResult
 from app.agents.data import AgentData, QueryRefused
 from app.agents.door import WAITING, AgentRouter, BadAnswer, Taint, read_json
-from app.agents.performing import period_start
 from app.agents.runlog import FIRST_LINES, LAST_LINES, Line, RunLog
-from app.config.schema import Profile
 from app.errors import RequestError
 from app.llm.calls import ModelRequest
 from app.llm.events import Done, Event
 from app.llm.router import Completion
 from app.store.database import Database
-from app.store.tables import llm_usage_log, session_messages, sessions
+from app.store.tables import session_messages, sessions
 from tests.fakes.agents import HandClock, OpenedService, ScriptedAgent, open_agent_service
 
 NOW = "2026-11-26T12:00:00.000Z"
@@ -121,14 +119,9 @@ class EchoRouter:
         yield []
 
 
-def door(router: EchoRouter, taint: Taint | None = None, *, local: bool = False) -> AgentRouter:
-    async def before() -> bool:
-        return local
-
+def door(router: EchoRouter, taint: Taint | None = None) -> AgentRouter:
     runlog = RunLog("run", lambda: datetime(2026, 11, 26, tzinfo=UTC), lambda text: text)
-    return AgentRouter(
-        router, run_id="run", agent="digest", workspace="open", log=runlog, taint=taint or Taint(), before=before
-    )
+    return AgentRouter(router, run_id="run", agent="digest", workspace="open", log=runlog, taint=taint or Taint())
 
 
 async def test_every_request_carries_the_run_s_name() -> None:
@@ -143,10 +136,9 @@ async def test_every_request_carries_the_run_s_name() -> None:
     assert not router.asked[0].session_private
 
 
-@pytest.mark.parametrize(("taint", "local"), [(Taint(True), False), (Taint(), True)])
-async def test_a_run_that_read_private_text_or_spent_its_budget_asks_local_models(taint: Taint, local: bool) -> None:
+async def test_a_run_that_read_private_text_asks_local_models() -> None:
     router = EchoRouter("a")
-    await door(router, taint, local=local).ask("one", task_type="chat")
+    await door(router, Taint(True)).ask("one", task_type="chat")
     assert router.asked[0].session_private
 
 
@@ -183,13 +175,7 @@ async def test_a_wait_for_the_model_is_said_in_the_progress() -> None:
         return text
 
     runlog = RunLog("run", lambda: datetime(2026, 11, 26, tzinfo=UTC), redact)
-
-    async def before() -> bool:
-        return False
-
-    asking = AgentRouter(
-        EchoRouter("a"), run_id="run", agent="a", workspace="open", log=runlog, taint=Taint(), before=before
-    )
+    asking = AgentRouter(EchoRouter("a"), run_id="run", agent="a", workspace="open", log=runlog, taint=Taint())
     runlog.progress("reading", 3, 4)
     await asking.ask("x", task_type="chat")
     assert said == ["reading", WAITING, "reading"]
@@ -301,47 +287,6 @@ async def test_an_agent_that_swallows_its_cancellation_is_left_behind(
     async with open_agent_service(tmp_path, [ScriptedAgent(stubborn)], entries, HandClock()) as opened:
         assert (await run_once(opened))["error_code"] == "timeout"
         free.set()
-
-
-async def test_the_agent_s_own_budget(tmp_path: Path) -> None:
-    from app.errors import BudgetExceeded
-
-    budget = {"period": "day", "limit_usd": 1.0, "on_limit": "block"}
-    caught: list[BaseException] = []
-
-    async def ask(context: AgentContext) -> None:
-        try:
-            await context.llm_router.ask("x", task_type="chat")
-        except RequestError as error:
-            caught.append(error)
-
-    entries = [{"name": "scripted", "budget": budget}]
-    hand = HandClock(datetime(2026, 11, 26, 13, tzinfo=UTC))
-    async with open_agent_service(tmp_path, [ScriptedAgent(ask)], entries, hand) as opened:
-        await run_once(opened)
-        row = {
-            "id": "1", "request_id": "r", "attempt": 1, "workspace_profile_id": "open", "agent": "scripted",
-            "task_type": "chat", "rule": "all", "provider": "openai", "model": "m", "location": "cloud",
-            "status": "ok", "cost_micro_usd": 1_000_000, "created_at": NOW,
-        }  # fmt: skip
-        await opened.database.write(lambda c: c.execute(insert(llm_usage_log).values(**row)).rowcount)
-        await run_once(opened)
-    assert [type(error) is BudgetExceeded for error in caught] == [False, True]
-
-
-@pytest.mark.parametrize(
-    ("period", "expected"),
-    [
-        ("hour", "2026-11-26 12:00"),
-        ("day", "2026-11-26 00:00"),
-        ("week", "2026-11-23 00:00"),
-        ("month", "2026-11-01 00:00"),
-    ],
-)
-def test_periods_begin_where_the_person_is(period: str, expected: str) -> None:
-    profile = Profile(id="p", timezone="Europe/Berlin")
-    begin = period_start(period, datetime(2026, 11, 26, 11, 30, tzinfo=UTC), profile)
-    assert f"{begin:%Y-%m-%d %H:%M}" == expected
 
 
 # -- the log --------------------------------------------------------------------------------------------------------
