@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from app.usage.figures import Percentiles
@@ -13,6 +11,12 @@ from app.usage.sketches import BINS, ENTRY_DTYPE, bin_of, value_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+DENSE = 4
+"""Up to so many possible codes for each that comes, an array with a place for all of them is quicker than sorting."""
+
+_value_of = lru_cache(maxsize=BINS)(value_of)
 
 
 @lru_cache(maxsize=1)
@@ -42,18 +46,22 @@ class SketchPieces:
         if self.values:
             codes = np.append(codes, [group * BINS + bin_of(value) for group, _, value in self.values])
             counts = np.append(counts, [sign for _, sign, _ in self.values])
-        codes, counts = _added(codes, counts)
+        codes, counts = _added(codes, counts, groups * BINS)
         bounds = np.searchsorted(codes, np.arange(groups + 1) * BINS)
-        bins, running = codes % BINS, np.concatenate(([0], np.cumsum(counts)))
-        each = [_read(bins, running, int(a), int(b)) for a, b in pairwise(bounds)]
-        all_bins, all_counts = _added(bins, counts)
-        whole = _read(all_bins, np.concatenate(([0], np.cumsum(all_counts))), 0, len(all_bins))
+        each = _read(codes % BINS, counts, bounds)
+        bins, counts = _added(codes % BINS, counts, BINS)
+        (whole,) = _read(bins, counts, np.array([0, len(bins)]))
         return each, whole
 
 
-def _added(codes: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Each code once, in order, with what its counts add up to."""
+def _added(codes: NDArray[Any], counts: NDArray[Any], below: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Each code (all are `below` this) once, in order, with what its counts add up to, where that is not nothing."""
     np = _numpy()
+    if below <= DENSE * len(codes):
+        # Added up as floats, which hold whole numbers up to 2^53 exactly.
+        sums = np.bincount(codes.astype(np.int64), weights=counts, minlength=below).astype(np.int64)
+        found = np.flatnonzero(sums)
+        return found, sums[found]
     if not len(codes):
         return codes.astype(np.int64), counts.astype(np.int64)
     order = np.argsort(codes, kind="stable")
@@ -62,11 +70,17 @@ def _added(codes: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], NDA
     return codes[first], np.add.reduceat(counts, first)
 
 
-def _read(bins: NDArray[Any], running: NDArray[Any], start: int, end: int) -> Percentiles:
-    """By nearest rank from bins `start` to `end`; `running[i]` is how many values lie before bin `i`."""
-    before, total = int(running[start]), int(running[end] - running[start])
-    if total <= 0:
-        return Percentiles()
-    ranks: Sequence[int] = [before - (-total * percent // 100) for percent in (50, 95)]
-    p50, p95 = (value_of(int(bins[int(running.searchsorted(rank)) - 1])) for rank in ranks)
-    return Percentiles(p50, p95)
+def _read(bins: NDArray[Any], counts: NDArray[Any], bounds: NDArray[Any]) -> list[Percentiles]:
+    """By nearest rank, of the groups whose bins are those from one of the `bounds` to the next."""
+    np = _numpy()
+    if not len(bins):
+        return [Percentiles()] * (len(bounds) - 1)
+    # How many values lie before each bin.
+    running = np.concatenate(([0], np.cumsum(counts)))
+    before, totals = running[bounds[:-1]], np.diff(running[bounds])
+    values = []
+    for percent in (50, 95):
+        places = np.searchsorted(running, before - (-totals * percent // 100)) - 1
+        values.append([_value_of(bin) for bin in bins[np.maximum(places, 0)].tolist()])
+    found = zip(totals.tolist(), *values, strict=True)
+    return [Percentiles(p50, p95) if total > 0 else Percentiles() for total, p50, p95 in found]
