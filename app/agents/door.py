@@ -53,7 +53,7 @@ class Structured:
 
 
 class AgentRouter:
-    """One run's."""
+    """One run's door to the models."""
 
     def __init__(
         self,
