@@ -12,6 +12,8 @@
 An agent knows nothing of privacy, budgets, schedules or dry runs: what it is given keeps to them. Its models are asked
 through the one router; its reads see its own workspace; in a dry run what it stores and tells is noted and held back;
 and once it has read something that was written while its workspace was private, no cloud model is asked in that run.
+Its HTTP client goes by the workspace as it was when the run began, and not by what the run has read: an agent puts
+nothing it has read into an address it asks.
 """
 
 from __future__ import annotations
