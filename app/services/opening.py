@@ -60,7 +60,7 @@ from app.settings import Settings
 from app.store.database import Database
 from app.store.keys import ClientKeys
 from app.usage.budgets import Budgets
-from app.usage.ledger import UsageLedger
+from app.usage.ledger import LedgerLimits, UsageLedger
 from app.usage.reports import UsageReports
 from app.usage.service import UsageService
 
@@ -73,20 +73,29 @@ async def open_services(
     clock: Clock = SYSTEM_CLOCK,
     freeze: bool = False,
     redactor: Redactor | None = None,
+    ledger_limits: LedgerLimits | None = None,
 ) -> AsyncIterator[Services]:
     """Open everything, in the order of the house from the bottom; close it again at the end.
 
     `freeze`: once all is loaded, take it out of the garbage collector's sight (a full collection then takes 1 ms and
-    not 100). `redactor`: the log's; it learns every key that is found. Raises `ConfigError` and `StartupError`.
+    not 100). `redactor`: the log's; it learns every key that is found. `ledger_limits` None: the ledger's own. Raises
+    `ConfigError` and `StartupError`.
     """
     async with AsyncExitStack() as stack:
-        services = await _open(settings, token, clock, stack, redactor or Redactor())
+        services = await _open(settings, token, clock, stack, redactor or Redactor(), ledger_limits)
         install_audit_hook()
         await start_background(services, stack, freeze)
         yield services
 
 
-async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitStack, redactor: Redactor) -> Services:
+async def _open(
+    settings: Settings,
+    token: str,
+    clock: Clock,
+    stack: AsyncExitStack,
+    redactor: Redactor,
+    ledger_limits: LedgerLimits | None,
+) -> Services:
     folder = ensure_user_config(settings.config_dir, settings.user_config_dir)
     config = ConfigStore(folder, [check_conditions, check_schedules, check_agents(OWN)])
     policies = PolicyHolder(config.current)
@@ -101,7 +110,7 @@ async def _open(settings: Settings, token: str, clock: Clock, stack: AsyncExitSt
 
     database = await Database.open(settings.database_path, now=clock.now())
     stack.push_async_callback(database.close)
-    ledger = await UsageLedger.open(database, now=clock.now())
+    ledger = await UsageLedger.open(database, now=clock.now(), limits=ledger_limits)
     stack.push_async_callback(ledger.close)
 
     # Closed after the transport: llama.cpp's end waits for its open connections.

@@ -28,8 +28,12 @@ from app.llm.clock import SYSTEM_CLOCK, Clock
 from app.main import SidecarServer, server_config
 from app.services import Services, open_services
 from app.settings import Settings
+from app.usage.ledger import LedgerLimits
 
 TOKEN = "test-token-0123456789abcdef0123456789abcdef"
+
+PATIENT_LEDGER = LedgerLimits(settle_wait=30.0)
+"""An answer ends when its row can be read, also where the disk of the machine that tests is slow for a second."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,8 @@ async def running_sidecar(
         port = listener.getsockname()[1]
         values = {"port": port, "token": TOKEN, "config_dir": config_dir, "data_dir": tmp_path / "data"}
         made = Settings(**{**values, **(settings or {})})
-        async with open_services(made, token=TOKEN, clock=clock or recording_clock(slept)) as services:
+        opened = open_services(made, token=TOKEN, clock=clock or recording_clock(slept), ledger_limits=PATIENT_LEDGER)
+        async with opened as services:
             await services.ready()
             server = SidecarServer(server_config(create_app(services, patience, keep)))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
