@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,14 +16,14 @@ from app.agents.runlog import Line, News
 from app.agents.runs import RunDetail
 from app.agents.service import WAIT_SECONDS, AgentView
 from app.api.agent_schemas import AgentDetail, AgentList, RunDetailResult, RunList, RunResult, TriggerBody
-from app.api.deps import Api, DirectRoute, api_of, body_docs, body_of, json_response
+from app.api.deps import Api, DirectRoute, api_of, body_docs, body_of, json_response, v1_router
 from app.api.feed import Feed, FeedItem
 from app.api.results import Problem
 from app.errors import InvalidRequest
 from app.store.tables import to_text
 
-router = APIRouter(tags=["agents"])
-_direct = APIRouter(tags=["agents"], route_class=DirectRoute)
+router = v1_router("agents")
+direct = v1_router("agents", route_class=DirectRoute)
 """For the feed, which is its own response."""
 
 Name = Annotated[str, Path(max_length=128, description="Of an entry of agents.yaml, or of a built-in agent.")]
@@ -176,7 +176,7 @@ async def run(request: Request, run_id: RunId) -> Any:
     return json_response(detail_data(await api_of(request).services.agents.runs.get(run_id)))
 
 
-@_direct.get(
+@direct.get(
     "/runs/{run_id}/events",
     summary="Watch a run",
     operation_id="run_events",
@@ -220,9 +220,6 @@ def _event(news: News) -> FeedItem:
 async def cancel(request: Request, run_id: RunId) -> Any:
     """Answered once it has ended."""
     return json_response(run_data(await api_of(request).services.agents.runs.cancel(run_id)))
-
-
-router.include_router(_direct)
 
 
 # -- as JSON

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
@@ -56,7 +56,6 @@ from app.api.deps import Api, Services
 from app.api.description import complete
 from app.api.dialects import error_response
 from app.api.problems import invalid_fields, request_id_of
-from app.api.results import Problem
 from app.api.resumable import KeepLimits
 from app.api.schemas import ChatBody, ExplainBody
 from app.api.security import Door, DoorPolicy
@@ -66,6 +65,34 @@ from app.errors import InvalidRequest, NotFound, SidecarError
 from app.store.keys import PREFIX
 
 log = logging.getLogger(__name__)
+
+_ROUTERS = (
+    chat.router,  # the hottest route first: routes are matched in order
+    explain.router,
+    sessions.router,
+    memory.router,
+    indexing.router,
+    indexing.direct,
+    entities.router,
+    agents.router,
+    agents.direct,
+    usage.router,
+    requests.router,
+    models.router,
+    config.router,
+    keys.router,
+    dashboard.router,
+    events.router,
+    health.router,
+    budgets.router,
+    notifications.router,
+    notifications.live,
+    openai.router,
+    anthropic.router,
+    health.open_router,
+    dashboard.page_router,
+    metrics.router,
+)
 
 
 def create_app(services: Services, patience: Patience | None = None, keep: KeepLimits | None = None) -> FastAPI:
@@ -108,22 +135,9 @@ def _application() -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
+        routes=[route for router in _ROUTERS for route in router.routes],
     )
     _install_handlers(app)
-    # The hottest route first: routes are matched in order.
-    v1 = APIRouter(prefix="/api/v1", responses={401: {"model": Problem, "description": "`unauthorized`"}})
-    rooms = (
-        *(chat, explain, sessions, memory, indexing, entities, agents, usage, requests, models, config, keys),
-        *(dashboard, events, health),
-    )
-    for room in (*rooms, budgets, notifications):
-        v1.include_router(room.router)
-    app.include_router(v1)
-    app.include_router(openai.router)
-    app.include_router(anthropic.router)
-    app.include_router(health.open_router)
-    app.include_router(dashboard.page_router)
-    app.include_router(metrics.router)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 

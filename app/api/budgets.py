@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from app.api.callers import caller_of
-from app.api.deps import api_of, json_response
+from app.api.deps import api_of, json_response, v1_router
 from app.api.results import BudgetList, Problem
 from app.usage.budget_states import burn_down, state_of
 
-router = APIRouter(tags=["usage"])
+router = v1_router("usage")
 
 
 class BudgetParams(BaseModel):

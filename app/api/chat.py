@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 
 from app.api.callers import caller_of
-from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id
+from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id, v1_router
 from app.api.results import ChatResult, Problem
 from app.api.resumable import KeptAnswer, KeptStream
 from app.api.schemas import ChatBody
@@ -16,7 +15,7 @@ from app.api.scope import within
 from app.api.sse import EventStream, WholeAnswer
 from app.errors import InvalidRequest, NotFound
 
-router = APIRouter(route_class=DirectRoute, tags=["chat"])
+router = v1_router("chat", route_class=DirectRoute)
 
 _STREAM = """Server-Sent Events. `data` is JSON; `id` counts up; exactly one of `done` and `error` comes last.
 

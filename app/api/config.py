@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 
-from app.api.deps import DirectRoute, api_of, json_response
+from app.api.deps import DirectRoute, api_of, json_response, v1_router
 from app.api.results import ProfileList, RuleList
 from app.api.wire import Json
 from app.config.schema import Budget, Profile, Rule
 
-router = APIRouter(route_class=DirectRoute, tags=["configuration"])
+router = v1_router("configuration", route_class=DirectRoute)
 
 
 @router.get("/profiles", summary="Which workspaces?", operation_id="profiles", responses={200: {"model": ProfileList}})

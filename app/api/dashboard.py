@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.api.deps import DirectRoute, api_of, json_response
+from app.api.deps import DirectRoute, api_of, json_response, v1_router
 from app.api.own_page import LOGIN_PATH, PAGE_PATH
 from app.api.results import DashboardLink
 from app.api.sign_in import CODE_SECONDS, SESSION_SECONDS, cookie_name
@@ -17,7 +17,7 @@ from app.api.web_files import HEADERS, LINK_IS_SPENT, PLOTLY, file_response, fil
 from app.errors import NotFound
 
 page_router = APIRouter(route_class=DirectRoute, include_in_schema=False)
-router = APIRouter(route_class=DirectRoute, tags=["dashboard"])
+router = v1_router("dashboard", route_class=DirectRoute)
 
 LONGEST_CODE: Final = 128
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.callers import caller_of
-from app.api.deps import api_of, body_docs, body_of, json_response
+from app.api.deps import api_of, body_docs, body_of, json_response, v1_router
 from app.api.entity_schemas import (
     DeleteParams,
     EntitiesBody,
@@ -30,7 +30,7 @@ from app.memory.entities import ID, Entity, EntityRef, Found, Relation, Sighting
 from app.memory.graph import EntityGraph
 from app.store.tables import to_text
 
-router = APIRouter(tags=["memory"])
+router = v1_router("memory")
 
 _MENTIONS = re.compile(r"[0-9]{1,15}")
 EntityId = Annotated[str, Path(description="1 to 128 letters, digits and `_ . : -`.")]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 
-from app.api.deps import Api, DirectRoute, api_of
+from app.api.deps import Api, DirectRoute, api_of, v1_router
 from app.api.feed import Feed, FeedItem
 from app.api.results import Problem
 
-router = APIRouter(route_class=DirectRoute, tags=["events"])
+router = v1_router("events", route_class=DirectRoute)
 
 _STREAM = """Server-Sent Events without an end; `data` is JSON.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 
 from app.api.callers import caller_of
-from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id
+from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id, v1_router
 from app.api.problems import MAX_LISTED
 from app.api.results import ExplainResult, Problem
 from app.api.schemas import ExplainBody
@@ -21,7 +20,7 @@ from app.routing.route import Route
 from app.usage.queries import parse_query
 from app.usage.replay import replay_data
 
-router = APIRouter(route_class=DirectRoute, tags=["chat"])
+router = v1_router("chat", route_class=DirectRoute)
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": ExplainResult},

@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from app import __version__
-from app.api.deps import DirectRoute, api_of, json_response
+from app.api.deps import DirectRoute, api_of, json_response, v1_router
 from app.api.results import Health, Liveness
 
 open_router = APIRouter(route_class=DirectRoute, tags=["health"])
-router = APIRouter(route_class=DirectRoute, tags=["health"])
+router = v1_router("health", route_class=DirectRoute)
 
 
 @open_router.get("/health", summary="Is it there?", operation_id="liveness", responses={200: {"model": Liveness}})

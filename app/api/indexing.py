@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.deps import Api, DirectRoute, api_of, body_docs, body_of, json_response, request_id
+from app.api.deps import Api, DirectRoute, api_of, body_docs, body_of, json_response, request_id, v1_router
 from app.api.index_schemas import IndexBody, IndexDropped, IndexList, IndexStatus, StopBody
 from app.api.results import Problem
 from app.api.sse import EventStream
@@ -23,8 +23,8 @@ from app.memory.manifest import Folder
 from app.memory.progress import Progress
 from app.store.tables import to_text
 
-router = APIRouter(tags=["memory"])
-_direct = APIRouter(route_class=DirectRoute, tags=["memory"])
+router = v1_router("memory")
+direct = v1_router("memory", route_class=DirectRoute)
 
 _STREAM = """Server-Sent Events. `data` is JSON; `id` counts up; exactly one of `done` and `error` comes last.
 
@@ -56,7 +56,7 @@ class DropParams(BaseModel):
     )
 
 
-@_direct.post(
+@direct.post(
     "/index",
     summary="Index a folder",
     operation_id="index_folder",
@@ -132,7 +132,7 @@ async def drop(request: Request, params: Annotated[DropParams, Query()]) -> Any:
     return json_response({"workspace": workspace, "dropped": [str(folder.root) for folder in folders]})
 
 
-@_direct.post(
+@direct.post(
     "/index/stop",
     summary="End the run over a folder, and its watch",
     operation_id="index_stop",
@@ -146,9 +146,6 @@ async def stop(request: Request) -> Any:
     folder = await indexing.stop(body.workspace, body.path)
     found = [status for status in await indexing.status(folder.workspace) if status.folder.id == folder.id]
     return json_response({"folders": list(map(status_data, found))})
-
-
-router.include_router(_direct)
 
 
 def job_data(job: Job) -> Json:

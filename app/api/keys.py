@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.deps import api_of, body_docs, body_of, json_response
+from app.api.deps import api_of, body_docs, body_of, json_response, v1_router
 from app.api.results import Problem, Result
 from app.api.schemas import Body, Id, TaskType
 from app.api.wire import Json
 from app.store.keys import RIGHTS, ClientKey
 from app.store.tables import to_text
 
-router = APIRouter(tags=["keys"])
+router = v1_router("keys")
 
 KeyId = Annotated[str, Path(description="Of the key, as listed; never the key itself.", pattern="^[0-9a-f]{12}$")]
 RightName = Literal["chat", "usage", "admin"]

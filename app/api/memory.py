@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 
 from app.api.callers import caller_of
-from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response
+from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, v1_router
 from app.api.memory_schemas import ChunksBody, ChunksResult, SearchBody, SearchResult
 from app.api.results import Problem
 from app.api.wire import Json
 from app.memory.hits import Hit
 
-router = APIRouter(route_class=DirectRoute, tags=["memory"])
+router = v1_router("memory", route_class=DirectRoute)
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "`invalid_request`, `unknown_workspace`"},

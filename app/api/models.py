@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 
-from app.api.deps import DirectRoute, api_of, json_response
+from app.api.deps import DirectRoute, api_of, json_response, v1_router
 from app.api.results import ModelList
 from app.api.wire import Json
 from app.config.redact import redact_patterns
 from app.routing.catalog import ModelSpec
 from app.routing.spec import Price, Sourced
 
-router = APIRouter(route_class=DirectRoute, tags=["configuration"])
+router = v1_router("configuration", route_class=DirectRoute)
 
 
 @router.get("/models", summary="Which models are there?", operation_id="models", responses={200: {"model": ModelList}})

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from app.agents.notification_rows import MAX_PAGE, Filter, parse_cursor
 from app.agents.notifications import data_of
 from app.api.callers import caller_of
-from app.api.deps import Api, DirectRoute, api_of, json_response
+from app.api.deps import Api, DirectRoute, api_of, json_response, v1_router
 from app.api.feed import Feed, FeedItem
 from app.api.results import NotificationList, NotificationResult, Problem, ReadAllResult
 
-router = APIRouter(tags=["notifications"])
-_live = APIRouter(route_class=DirectRoute, tags=["notifications"])
+router = v1_router("notifications")
+live = v1_router("notifications", route_class=DirectRoute)
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "`notification_not_found`"}}
 _STREAM = (
@@ -59,7 +59,7 @@ async def notifications(request: Request, params: Annotated[NotificationParams, 
     return json_response({"notifications": found, "unread": page.unread, "next_cursor": page.next_cursor})
 
 
-@_live.get(
+@live.get(
     "/notifications/events",
     summary="The inbox, live",
     operation_id="notification_events",
@@ -114,6 +114,3 @@ async def archive(request: Request, id: str) -> Any:
     """It counts as read, and shows with `archived=true` alone."""
     inbox = api_of(request).services.inbox
     return json_response(data_of(await inbox.mark(id, "archived", caller_of(request).workspace)))
-
-
-router.include_router(_live)

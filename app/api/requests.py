@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from starlette.requests import Request
 
 from app.api.callers import caller_of
-from app.api.deps import api_of, body_docs, body_of, json_response
+from app.api.deps import api_of, body_docs, body_of, json_response, v1_router
 from app.api.results import Problem
 from app.api.usage_schemas import FeedbackBody, FeedbackResult, RequestResult
 from app.usage.feedback import detail_data, feedback_data
 
-router = APIRouter(tags=["usage"])
+router = v1_router("usage")
 
 RequestId = Annotated[str, Path(max_length=256, description="As `route` and `done` name it.")]
 _RESPONSES: dict[int | str, dict[str, Any]] = {

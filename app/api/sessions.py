@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.callers import caller_of
-from app.api.deps import api_of, body_docs, body_of, json_response
+from app.api.deps import api_of, body_docs, body_of, json_response, v1_router
 from app.api.results import Problem
 from app.api.schemas import JsonObject
 from app.api.scope import require_session
@@ -30,7 +30,7 @@ from app.chat.state import SessionState
 from app.errors import InvalidRequest
 from app.store.tables import to_text
 
-router = APIRouter(tags=["sessions"])
+router = v1_router("sessions")
 
 SessionId = Annotated[str, Path(description="1 to 128 letters, digits and `_ . : -`.")]
 

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from app.api.callers import caller_of
-from app.api.deps import api_of, json_response
+from app.api.deps import api_of, json_response, v1_router
 from app.api.results import Problem, RecordList, UsageResult
 from app.api.usage_schemas import SummaryResult, VerifyResult
 from app.usage.budget_states import BudgetState, budget_states
@@ -23,7 +23,7 @@ from app.usage.overview import Overview
 from app.usage.queries import FILTERS, UsageQuery, parse_query, parse_zone
 from app.usage.reports import UsageReport
 
-router = APIRouter(tags=["usage"])
+router = v1_router("usage")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {422: {"model": Problem}}
 Filter = Annotated[str | None, Field(max_length=256)]

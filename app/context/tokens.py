@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -134,8 +134,9 @@ def bundled_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "litellm_core_utils" / "tokenizers"
 
 
+@cache
 def load_encoding(name: str, folder: Path) -> Encoding:
-    """Read one vocabulary (cl100k_base 0.1 s and 41 MB, o200k_base 0.25 s and 70 MB).
+    """Read one vocabulary (cl100k_base 0.1 s and 41 MB, o200k_base 0.25 s and 70 MB), once a process.
 
     Raises StartupError where the file is missing or its SHA-256 differs; tiktoken's own loader would download it.
     """
