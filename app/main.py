@@ -16,7 +16,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import uvicorn
@@ -44,6 +44,8 @@ MIN_TOKEN: Final = 16
 """Characters; anything shorter can be guessed through an open port. Our own have 43."""
 STREAMS_END_SECONDS: Final = 2
 """How long open answers may take to say their last word; the whole shutdown has 5 s."""
+TICKS_PER_SECOND: Final = 10
+"""uvicorn's: its `on_tick` renews the Date header where this divides the count it is given."""
 
 NOBODY: Final = Parent()
 
@@ -150,7 +152,34 @@ def server_config(
 
 
 class SidecarServer(uvicorn.Server):
-    """uvicorn that leaves signals to us: its own way ends the process with the signal, whatever is still open."""
+    """uvicorn that leaves signals to us: its own way ends the process with the signal, whatever is still open.
+
+    It is woken when it shall leave, and once a second for the Date header: uvicorn's loop looks ten times a second,
+    which keeps a laptop from its sleep and an order to stop waiting.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._leave = asyncio.Event()
+        super().__init__(config)
+
+    @property
+    def should_exit(self) -> bool:
+        return self._leave.is_set()
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if value:
+            self._leave.set()
+        else:
+            self._leave.clear()
+
+    async def main_loop(self) -> None:
+        tick = 0
+        while not await self.on_tick(tick):
+            tick += TICKS_PER_SECOND
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._leave.wait()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -24,7 +23,7 @@ from app.errors import SidecarError
 from app.llm.calls import TextDelta
 from app.llm.clock import SYSTEM_CLOCK, Clock
 from app.llm.events import AttemptReport, ContextBuilt, Done, Event, Explanation, RouteChosen
-from app.main import server_config
+from app.main import SidecarServer, server_config
 from app.routing.locality import Location
 from app.routing.route import Candidate, Origin, Route
 from app.routing.spec import Endpoint, ModelSpec, Source, Sourced
@@ -172,7 +171,7 @@ async def serving(
     """The application under its real server on a free port, which is the result."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(server_config(app, head_seconds, lifespan))
+        server = SidecarServer(server_config(app, head_seconds, lifespan))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:  # noqa: ASYNC110  (uvicorn offers no event to wait for)
             await asyncio.sleep(0.005)
