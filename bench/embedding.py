@@ -48,7 +48,7 @@ async def milliseconds(embedder: Embedder, until: Callable[[int], bool]) -> list
     taken: list[float] = []
     while not until(len(taken)):
         began = time.perf_counter()
-        await embedder.embed([f"{QUERY} {len(taken)}"])
+        await embedder.question(f"{QUERY} {len(taken)}")
         taken.append((time.perf_counter() - began) * 1e3)
         await asyncio.sleep(0.02)
     return taken
@@ -88,7 +88,7 @@ async def embedding(embedder: Embedder, texts: Sequence[str]) -> None:
 
 async def recalling(embedder: Embedder, texts: Sequence[str], messages: int) -> None:
     vectors = await embedder.embed(texts, Urgency.INDEX)
-    asked = (await embedder.embed([QUERY]))[0]
+    asked = await embedder.question(QUERY)
     recall = Recall()
     began = time.perf_counter()
     for number in range(messages):

@@ -145,8 +145,7 @@ async def embed(conversation: Conversation, embedder: Embedder) -> Embedded:
         stored.append(vectors[at : at + len(texts)].tobytes())
         at += len(texts)
     asked = [question.text for question in conversation.questions]
-    found = await embedder.embed(asked, Urgency.INDEX)
-    return Embedded(tuple(stored), dict(zip(asked, found, strict=True)))
+    return Embedded(tuple(stored), {text: await embedder.question(text) for text in asked})
 
 
 Results = dict[tuple[str, str, int, int], list[float]]

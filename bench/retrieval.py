@@ -49,8 +49,6 @@ class DrawnVectors(Embedder):
     """Real for questions, drawn at random for what is stored."""
 
     async def embed(self, texts: Sequence[str], urgency: Urgency = Urgency.QUERY) -> Vectors:
-        if urgency is Urgency.QUERY:
-            return await super().embed(texts, urgency)
         drawn = np.random.default_rng(len(texts)).standard_normal((len(texts), DIMENSIONS)).astype(np.float32)
         drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
         return drawn
@@ -111,7 +109,7 @@ async def main(arguments: argparse.Namespace) -> None:
         embedding = []
         for number in range(arguments.rounds):
             began = time.perf_counter()
-            await embedder.embed([f"{QUESTIONS[number % len(QUESTIONS)]} again {number}"])
+            await embedder.question(f"{QUESTIONS[number % len(QUESTIONS)]} again {number}")
             embedding.append((time.perf_counter() - began) * 1e3)
         row("the question's vector alone", embedding)
         await index.aclose()

@@ -110,7 +110,7 @@ class MessageIndex:
             return None
         try:
             async with asyncio.timeout(QUERY_SECONDS):
-                vector: Vectors = (await self._embedder.embed([query], Urgency.QUERY))[0]
+                vector: Vectors = await self._embedder.question(query)
         except (EmbedderUnavailable, TimeoutError) as error:
             log.info("a query goes by its words alone: %s", type(error).__name__)
             return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Row, select, text, tuple_
 
-from app.memory.embedder import DIMENSIONS, Embedder, Urgency
+from app.memory.embedder import DIMENSIONS, Embedder
 from app.memory.exchanges import Exchange
 from app.memory.model_files import EmbedderUnavailable
 from app.memory.recall import Recall, Remembered, ranking
@@ -68,7 +68,7 @@ class PastSessions:
         if self._embedder is None or not self._embedder.available:
             return None
         try:
-            found: Vectors = (await self._embedder.embed([query], Urgency.QUERY))[0]
+            found: Vectors = await self._embedder.question(query)
         except EmbedderUnavailable:
             return None
         return found

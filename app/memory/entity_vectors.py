@@ -65,7 +65,7 @@ class EntityVectors:
         if not held.ids and not held.fresh:
             return {}
         try:
-            asked: Vectors = (await self._embedder.embed([query], Urgency.QUERY))[0]
+            asked: Vectors = await self._embedder.question(query)
         except EmbedderUnavailable:
             return {}
         return await asyncio.to_thread(_nearest, held, asked, limit)

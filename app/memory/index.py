@@ -248,7 +248,7 @@ class WorkspaceIndex:
         if query is None:
             return [], None
         try:
-            asked: Vectors = (await self._embedder.embed([query], Urgency.QUERY))[0]
+            asked: Vectors = await self._embedder.question(query)
         except EmbedderUnavailable:
             return [], None
         # Of unit vectors the Euclidean order is the cosine's; cosine tables change their scale once indexed.

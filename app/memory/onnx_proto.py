@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 
-FLOAT, INT64 = 1, 7
+FLOAT, INT8, INT64 = 1, 3, 7
 """TensorProto.DataType."""
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 1, 2, 7
 _EXTERNAL = 1
@@ -53,10 +53,16 @@ def _attribute(name: str, value: float | int | Sequence[int]) -> bytes:
     return _text(1, name) + _numbers(8, value) + _number(20, _ATTRIBUTE_INTS)
 
 
-def node(op: str, inputs: Sequence[str], output: str, attributes: Mapping[str, float | int | Sequence[int]]) -> bytes:
-    """A NodeProto with one output, which also names it."""
+def node(
+    op: str,
+    inputs: Sequence[str],
+    output: str,
+    attributes: Mapping[str, float | int | Sequence[int]],
+    domain: str = "",
+) -> bytes:
+    """A NodeProto with one output, which also names it. An empty input is one that is left out."""
     parts = [_text(1, name) for name in inputs]
-    parts += [_text(2, output), _text(3, f"node_{output}"), _text(4, op)]
+    parts += [_text(2, output), _text(3, f"node_{output}"), _text(4, op), _text(7, domain)]
     parts += [_bytes(5, _attribute(name, value)) for name, value in attributes.items()]
     return b"".join(parts)
 
@@ -80,12 +86,17 @@ def value_info(name: str, kind: int, dims: Sequence[int | str]) -> bytes:
 
 
 def model(
-    nodes: Iterable[bytes], tensors: Iterable[bytes], inputs: Iterable[bytes], outputs: Iterable[bytes], opset: int
+    nodes: Iterable[bytes],
+    tensors: Iterable[bytes],
+    inputs: Iterable[bytes],
+    outputs: Iterable[bytes],
+    opsets: Mapping[str, int],
 ) -> bytes:
-    """A ModelProto (IR version 8) of one graph over the default operator set."""
+    """A ModelProto (IR version 8) of one graph over `opsets`: domain ("" is ONNX's own) -> version."""
     graph = [_bytes(1, n) for n in nodes]
     graph.append(_text(2, "graph"))
     graph += [_bytes(5, tensor) for tensor in tensors]
     graph += [_bytes(11, info) for info in inputs]
     graph += [_bytes(12, info) for info in outputs]
-    return _number(1, 8) + _bytes(8, _text(1, "") + _number(2, opset)) + _bytes(7, b"".join(graph))
+    imports = b"".join(_bytes(8, _text(1, domain) + _number(2, version)) for domain, version in opsets.items())
+    return _number(1, 8) + imports + _bytes(7, b"".join(graph))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.memory import model_files
+from app.memory import minilm, model_files
 from app.memory.embedder import (
     BATCH_BYTES,
     DIMENSIONS,
@@ -24,6 +24,7 @@ from app.memory.embedder import (
     Embedder,
     Urgency,
     _batches,
+    _Model,
 )
 from app.memory.lanes import Lane
 from app.memory.model_files import MINILM, EmbedderUnavailable, ModelPackage, fetch, missing, verify
@@ -84,13 +85,13 @@ class TestVectors:
         assert np.isfinite(await embedder.embed([text])).all()
 
     async def test_a_question_asked_again_is_not_computed_again(self, embedder: Embedder) -> None:
-        first, twice = await asyncio.gather(embedder.embed(["why?"]), embedder.embed(["why?"]))
+        first, twice = await asyncio.gather(embedder.question("why?"), embedder.question("why?"))
         assert (first == twice).all()
         first[:] = 0  # whoever changes what it was given changes nobody else's
-        assert (await embedder.embed(["why?"]) == twice).all()
+        assert (await embedder.question("why?") == twice).all()
         assert len(embedder._known) == 1
         for number in range(QUERIES_KEPT + 5):
-            await embedder.embed([f"question {number}"])
+            await embedder.question(f"question {number}")
         assert len(embedder._known) == QUERIES_KEPT
 
     def test_batches_are_bounded_and_hold_every_text_once(self) -> None:
@@ -98,6 +99,58 @@ class TestVectors:
         batches = _batches(sizes)
         assert sorted(i for batch in batches for i in batch) == list(range(len(sizes)))
         assert all(len(b) == 1 or len(b) * max(sizes[i] for i in b) <= BATCH_BYTES for b in batches)
+
+
+class TestQuestions:
+    """Their vectors come from the int8 graph; all others from the exact one."""
+
+    TEXTS = (b"the router", b"The routers falls back .", b"", b"budget is a budget is spent zebra", b"a " * 250)
+
+    def test_they_point_where_the_exact_ones_do(self, folder: Path, package: ModelPackage) -> None:
+        model = _Model(folder, 1)
+        assert model._questions is not model._session
+        exact = model.run(self.TEXTS)
+        asked = np.array([model.question(text) for text in self.TEXTS])
+        assert asked.dtype == np.float32
+        assert (asked[0] != exact[0]).any()
+        np.testing.assert_allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-6)
+        assert ((asked * exact).sum(axis=1) > 0.99).all()
+
+    async def test_what_is_stored_or_given_away_is_exact(self, embedder: Embedder) -> None:
+        asked = await embedder.question("the router")
+        assert asked.shape == tiny_minilm.reference(["the"]).shape
+        for urgency in Urgency:
+            (kept,) = await embedder.embed(["the router"], urgency)
+            np.testing.assert_allclose(kept, tiny_minilm.reference(["the", "router"]), atol=2e-6)
+            assert (kept != asked).any()
+
+    @pytest.mark.parametrize("text", ["\ud800", "\x00", "", "a" * 10_000_000, "\n" * 5_000])
+    async def test_any_text_has_a_vector(self, embedder: Embedder, text: str) -> None:
+        assert np.isfinite(await embedder.question(text)).all()
+
+    def test_without_the_operators_they_are_exact(
+        self, folder: Path, package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(minilm, "_CONTRIBUTED", "no.such.domain")  # as a build of onnxruntime without them
+        model = _Model(folder, 1)
+        assert model._questions is model._session
+        assert (model.question(b"the router") == model.run([b"the router"])[0]).all()
+
+    def test_a_processor_that_computes_otherwise_is_noticed(
+        self, folder: Path, package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(minilm, "_LARGEST", 1)  # weights of which hardly anything is left
+        model = _Model(folder, 1)
+        assert model._questions is model._session
+
+    def test_a_column_of_zeros_stays_one(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        zeroed = tiny_minilm.weights()
+        zeroed["encoder.layer.0.intermediate.dense.weight"][3] = 0
+        monkeypatch.setattr(tiny_minilm, "weights", lambda seed=7: zeroed)
+        tiny_minilm.write(folder)
+        model = _Model(folder, 1)
+        assert model._questions is not model._session
+        assert model.question(b"the router") @ model.run([b"the router"])[0] > 0.99
 
 
 class TestRealModel:
@@ -118,6 +171,24 @@ class TestRealModel:
         await embedder.aclose()
         assert happy.shape == (DIMENSIONS,)
         np.testing.assert_allclose(np.array(others) @ happy, [0.6945773, 0.9429151, 0.2568761], atol=1e-5)
+
+    async def test_a_question_in_int8_points_where_the_exact_one_does(self) -> None:
+        folder = model_files.default_folder()
+        if missing(folder):
+            pytest.skip("the model's files are not here: run `llm-sidecar models fetch`")
+        model = _Model(folder, 1)
+        assert model._questions is not model._session
+        texts = [
+            b"why?",
+            b"which error is raised when no model is permitted?",
+            b"where is a retry decided, and who pays for the attempts that came to nothing? " * 4,
+            "Wie lange wird ein Vektor aufbewahrt? ☃".encode(),
+            b"def reserve(self, amount: Decimal) -> Reservation: ...",
+        ]
+        exact = model.run(texts)
+        asked = np.array([model.question(text) for text in texts])
+        np.testing.assert_allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-6)
+        assert ((asked * exact).sum(axis=1) > 0.975).all()
 
 
 class TestWithoutModel:
@@ -217,7 +288,7 @@ class TestLanes:
         await embedder.load()
         bulk = asyncio.create_task(embedder.embed(["the router falls back . " * 40] * 400, Urgency.INDEX))
         await asyncio.sleep(0)
-        await embedder.embed(["budget"])
+        await embedder.question("budget")
         assert not bulk.done()
         bulk.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -129,7 +129,7 @@ class TestSearch:
         chunks = [chunk(f"{n}.txt", text) for n, text in enumerate(texts)]
         await index.upsert("w", chunks)
         chunks.append(chunk("40.txt", "zebra"))
-        (asked,) = await embedder.embed(["budget is spent"])
+        asked = await embedder.question("budget is spent")
         passages = await embedder.embed([f"{c.path}\n{c.text}" for c in chunks])
         cosines = dict(zip((c.id for c in chunks), (passages @ asked).tolist(), strict=True))
         for indexed in (False, True):
