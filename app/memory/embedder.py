@@ -128,8 +128,11 @@ class Embedder:
         return vectors
 
     async def question(self, text: str) -> Vectors:
-        """The unit vector, float32 (384,), by which stored ones are searched: within 0.01 of `embed`'s cosines, in half
-        the time. Never to be stored or given away as the text's own. Raises `EmbedderUnavailable`."""
+        """The unit vector, float32 (384,), by which stored ones are searched, in less than half the time of `embed`.
+
+        Its cosines to other texts are 0.007 off on average, one in a hundred by 0.025 or more (515 questions). It is
+        never stored, nor given away as the text's own. Raises `EmbedderUnavailable`.
+        """
         return (await asyncio.wrap_future(self._asked(_readable(text)))).copy()
 
     def _asked(self, query: bytes) -> Future[Vectors]:

@@ -34,7 +34,7 @@ _CONTRIBUTED: Final = "com.microsoft"
 """onnxruntime's own operators: builds that leave them out refuse the int8 graph."""
 _LARGEST: Final = 63
 """Of a rounded weight: 7 of 8 bits. Where a processor multiplies int8 in pairs that it adds up in 16 bits (AVX2 without
-VNNI), 2 · 255 · 63 still fits; with 127 it would be cut off unseen. The eighth bit brought no better vectors."""
+VNNI), 2 · 255 · 63 still fits; with 127 it would be cut off unseen. The eighth bit is worth 0.001 of the cosine."""
 _MASKED = -1e9
 """Added to the attention scores of padding."""
 
@@ -104,10 +104,10 @@ class _Int8Graph(_Graph):
 
         name = f"{prefix}.weight"
         shape, offset, length = self._place(name)
-        turned = np.fromfile(self._path, "<f4", length // 4, offset=offset).reshape(shape).T
-        largest = np.abs(turned).max(axis=0)
-        scale = np.where(largest > 0, largest / _LARGEST, 1).astype("<f4")  # a column of zeros stays one
-        rounded = np.rint(turned / scale).astype(np.int8)
+        exact = np.fromfile(self._path, "<f4", length // 4, offset=offset).reshape(shape)
+        largest = np.abs(exact).max(axis=1)
+        scale = np.where(largest > 0, largest / _LARGEST, 1).astype("<f4")  # a row of zeros stays one
+        rounded = np.rint(exact / scale[:, None]).astype(np.int8).T
         self.tensors[name] = proto.constant(name, proto.INT8, rounded.shape, rounded.tobytes())
         self.tensors[f"{name}.scale"] = proto.constant(f"{name}.scale", proto.FLOAT, scale.shape, scale.tobytes())
         output = f"linear_{len(self.nodes)}"

@@ -143,7 +143,7 @@ class TestQuestions:
         model = _Model(folder, 1)
         assert model._questions is model._session
 
-    def test_a_column_of_zeros_stays_one(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_row_of_zeros_stays_one(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         zeroed = tiny_minilm.weights()
         zeroed["encoder.layer.0.intermediate.dense.weight"][3] = 0
         monkeypatch.setattr(tiny_minilm, "weights", lambda seed=7: zeroed)
