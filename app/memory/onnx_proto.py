@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 
-FLOAT, INT8, INT64 = 1, 3, 7
+FLOAT, UINT8, INT64 = 1, 2, 7
 """TensorProto.DataType."""
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 1, 2, 7
 _EXTERNAL = 1

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from app.memory.embedder import (
     BATCH_BYTES,
     DIMENSIONS,
     MAX_PIECES,
+    PROBES,
     QUERIES_KEPT,
     Embedder,
     Urgency,
@@ -104,19 +105,30 @@ class TestVectors:
 class TestQuestions:
     """Their vectors come from the int8 graph; all others from the exact one."""
 
+    @staticmethod
+    def clock(int8: float, exact: float) -> Callable[[], float]:
+        """Says that a run of the one graph took `int8`, of the other `exact` seconds."""
+        moments = (moment for took in (int8, exact) for _ in range(PROBES) for moment in (0.0, took))
+        return lambda: next(moments)
+
+    def model(self, folder: Path) -> _Model:
+        """Of matrices so small the int8 graph is no quicker."""
+        return _Model(folder, 1, self.clock(1, 2))
+
     TEXTS = (b"the router", b"The routers falls back .", b"", b"budget is a budget is spent zebra", b"a " * 250)
 
     def test_they_point_where_the_exact_ones_do(self, folder: Path, package: ModelPackage) -> None:
-        model = _Model(folder, 1)
+        model = self.model(folder)
         assert model._questions is not model._session
         exact = model.run(self.TEXTS)
         asked = np.array([model.question(text) for text in self.TEXTS])
         assert asked.dtype == np.float32
         assert (asked[0] != exact[0]).any()
         np.testing.assert_allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-6)
-        assert ((asked * exact).sum(axis=1) > 0.99).all()
+        assert ((asked * exact).sum(axis=1) > 0.999).all()
 
-    async def test_what_is_stored_or_given_away_is_exact(self, embedder: Embedder) -> None:
+    async def test_what_is_stored_or_given_away_is_exact(self, embedder: Embedder, folder: Path) -> None:
+        embedder._model = self.model(folder)
         asked = await embedder.question("the router")
         assert asked.shape == tiny_minilm.reference(["the"]).shape
         for urgency in Urgency:
@@ -125,22 +137,27 @@ class TestQuestions:
             assert (kept != asked).any()
 
     @pytest.mark.parametrize("text", ["\ud800", "\x00", "", "a" * 10_000_000, "\n" * 5_000])
-    async def test_any_text_has_a_vector(self, embedder: Embedder, text: str) -> None:
+    async def test_any_text_has_a_vector(self, embedder: Embedder, folder: Path, text: str) -> None:
+        embedder._model = self.model(folder)
         assert np.isfinite(await embedder.question(text)).all()
 
     def test_without_the_operators_they_are_exact(
         self, folder: Path, package: ModelPackage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(minilm, "_CONTRIBUTED", "no.such.domain")  # as a build of onnxruntime without them
-        model = _Model(folder, 1)
+        model = self.model(folder)
         assert model._questions is model._session
         assert (model.question(b"the router") == model.run([b"the router"])[0]).all()
 
     def test_a_processor_that_computes_otherwise_is_noticed(
         self, folder: Path, package: ModelPackage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(minilm, "_LARGEST", 1)  # weights of which hardly anything is left
-        model = _Model(folder, 1)
+        monkeypatch.setattr(minilm, "_ZERO", 100)  # weights that are all off by as much
+        model = self.model(folder)
+        assert model._questions is model._session
+
+    def test_where_they_would_be_slower_they_are_exact(self, folder: Path, package: ModelPackage) -> None:
+        model = _Model(folder, 1, self.clock(2, 1))
         assert model._questions is model._session
 
     def test_a_row_of_zeros_stays_one(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,9 +165,9 @@ class TestQuestions:
         zeroed["encoder.layer.0.intermediate.dense.weight"][3] = 0
         monkeypatch.setattr(tiny_minilm, "weights", lambda seed=7: zeroed)
         tiny_minilm.write(folder)
-        model = _Model(folder, 1)
+        model = self.model(folder)
         assert model._questions is not model._session
-        assert model.question(b"the router") @ model.run([b"the router"])[0] > 0.99
+        assert model.question(b"the router") @ model.run([b"the router"])[0] > 0.999
 
 
 class TestRealModel:
@@ -176,7 +193,7 @@ class TestRealModel:
         folder = model_files.default_folder()
         if missing(folder):
             pytest.skip("the model's files are not here: run `llm-sidecar models fetch`")
-        model = _Model(folder, 1)
+        model = _Model(folder, 1, TestQuestions.clock(1, 2))
         assert model._questions is not model._session
         texts = [
             b"why?",
@@ -188,7 +205,9 @@ class TestRealModel:
         exact = model.run(texts)
         asked = np.array([model.question(text) for text in texts])
         np.testing.assert_allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-6)
-        assert ((asked * exact).sum(axis=1) > 0.975).all()
+        cosines = (asked * exact).sum(axis=1)
+        assert cosines[0] > 0.99  # of one word: fewer pieces over which rounding evens out
+        assert (cosines[1:] > 0.998).all()
 
 
 class TestWithoutModel:
