@@ -33,8 +33,8 @@ OUTPUT: Final = "sentence_embedding"
 _OPSETS: Final = {"": 20}
 _CONTRIBUTED: Final = "com.microsoft"
 """onnxruntime's own operators: builds that leave them out refuse the int8 graph."""
-_BLOCK: Final = 128
-"""Weights that share a scale, where the width allows: with 64, 0.0003 more of the cosine for a tenth more time."""
+_BLOCK: Final = 64
+"""Weights that share a scale, where the width allows. With 128, a tenth less time for 0.0003 less of the cosine."""
 _ZERO, _LARGEST = 128, 127
 """How MatMulNBits writes 0 in a byte without a sign, and the furthest from it that a weight is rounded to."""
 _INT8_ACTIVATIONS = 4
@@ -110,10 +110,13 @@ class _Int8Graph(_Graph):
         shape, offset, length = self._place(name)
         wide, deep = shape
         block = math.gcd(_BLOCK, deep)
-        exact = np.fromfile(self._path, "<f4", length // 4, offset=offset).reshape(wide, deep // block, block)
-        largest = np.abs(exact).max(axis=2, keepdims=True)
-        scale = np.where(largest > 0, largest / _LARGEST, 1).astype("<f4")  # a block of zeros stays one
-        rounded = (np.rint(exact / scale) + _ZERO).astype(np.uint8)
+        values = np.fromfile(self._path, "<f4", length // 4, offset=offset).reshape(wide, deep // block, block)
+        scale = np.abs(values).max(axis=2, keepdims=True) / _LARGEST
+        scale[scale == 0] = 1  # a block of zeros stays one
+        values /= scale  # in place, as the next two: what is made and thrown away here stays in the process
+        np.rint(values, out=values)
+        values += _ZERO
+        rounded = values.astype(np.uint8)
         self.tensors[name] = proto.constant(name, proto.UINT8, rounded.shape, rounded.tobytes())
         scales = f"{name}.scale"
         self.tensors[scales] = proto.constant(scales, proto.FLOAT, [scale.size], scale.tobytes())
@@ -127,7 +130,7 @@ class _Int8Graph(_Graph):
 def build(folder: Path, *, int8: bool = False) -> bytes:
     """The model in `folder` as a serialised ONNX ModelProto, to be loaded with `folder` as the place of its data.
 
-    With `int8` it carries its linear layers, 10.6 MB, and is built in 0.1 s; otherwise it is a few kilobytes. Raises
+    With `int8` it carries its linear layers, 11 MB, and is built in 0.1 s; otherwise it is a few kilobytes. Raises
     `OSError` for a file that cannot be read, and `ValueError` or `KeyError` for one that is not this model's.
     """
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

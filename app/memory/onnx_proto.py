@@ -29,8 +29,13 @@ def _number(field: int, value: int) -> bytes:
     return _varint(field << 3) + _varint(value)
 
 
+def _head(field: int, length: int) -> bytes:
+    """What stands before `length` bytes."""
+    return _varint(field << 3 | 2) + _varint(length)
+
+
 def _bytes(field: int, value: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(value)) + value
+    return _head(field, len(value)) + value
 
 
 def _text(field: int, value: str) -> bytes:
@@ -92,11 +97,11 @@ def model(
     outputs: Iterable[bytes],
     opsets: Mapping[str, int],
 ) -> bytes:
-    """A ModelProto (IR version 8) of one graph over `opsets`: domain ("" is ONNX's own) -> version."""
-    graph = [_bytes(1, n) for n in nodes]
-    graph.append(_text(2, "graph"))
-    graph += [_bytes(5, tensor) for tensor in tensors]
-    graph += [_bytes(11, info) for info in inputs]
-    graph += [_bytes(12, info) for info in outputs]
+    """A ModelProto (IR version 8) of one graph over `opsets`: domain ("" is ONNX's own) -> version.
+
+    Put together once, at the end: a graph may carry ten megabytes.
+    """
+    fields = [(1, nodes), (2, [b"graph"]), (5, tensors), (11, inputs), (12, outputs)]
+    graph = [part for field, found in fields for message in found for part in (_head(field, len(message)), message)]
     imports = b"".join(_bytes(8, _text(1, domain) + _number(2, version)) for domain, version in opsets.items())
-    return _number(1, 8) + imports + _bytes(7, b"".join(graph))
+    return b"".join([_number(1, 8), imports, _head(7, sum(map(len, graph))), *graph])

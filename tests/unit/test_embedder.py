@@ -119,9 +119,9 @@ class TestQuestions:
 
     def test_they_point_where_the_exact_ones_do(self, folder: Path, package: ModelPackage) -> None:
         model = self.model(folder)
-        assert model._questions is not model._session
         exact = model.run(self.TEXTS)
         asked = np.array([model.question(text) for text in self.TEXTS])
+        assert model._quick is not model._exact
         assert asked.dtype == np.float32
         assert (asked[0] != exact[0]).any()
         np.testing.assert_allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-6)
@@ -146,19 +146,40 @@ class TestQuestions:
     ) -> None:
         monkeypatch.setattr(minilm, "_CONTRIBUTED", "no.such.domain")  # as a build of onnxruntime without them
         model = self.model(folder)
-        assert model._questions is model._session
         assert (model.question(b"the router") == model.run([b"the router"])[0]).all()
+        assert model._quick is model._exact
 
     def test_a_processor_that_computes_otherwise_is_noticed(
         self, folder: Path, package: ModelPackage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(minilm, "_ZERO", 100)  # weights that are all off by as much
         model = self.model(folder)
-        assert model._questions is model._session
+        assert (model.question(b"the router") == model.run([b"the router"])[0]).all()
+        assert model._quick is model._exact
 
     def test_where_they_would_be_slower_they_are_exact(self, folder: Path, package: ModelPackage) -> None:
         model = _Model(folder, 1, self.clock(2, 1))
-        assert model._questions is model._session
+        assert (model.question(b"the router") == model.run([b"the router"])[0]).all()
+        assert model._quick is model._exact
+
+    async def test_the_second_graph_is_made_for_the_first_question_and_once(self, embedder: Embedder) -> None:
+        await embedder.load()
+        await asyncio.gather(*(embedder.embed(["the router"], urgency) for urgency in Urgency))
+        model = embedder._model
+        assert model is not None
+        sessions = [model._quick]  # None: whoever only stores does not pay for it
+        await asyncio.gather(*(embedder.question(f"budget {number}") for number in range(5)))
+        sessions.append(model._quick)
+        await embedder.question("budget is spent")
+        assert [session is model._quick for session in sessions] == [False, True]
+
+    def test_no_session_keeps_its_graph(self, folder: Path, package: ModelPackage) -> None:
+        """onnxruntime's Python class would, for ever; this fails when it keeps it by another name."""
+        model = self.model(folder)
+        model.question(b"budget")
+        for session in (model._exact, model._quick):
+            assert vars(session)["_model_bytes"] == b""
+            assert not [name for name, value in vars(session).items() if isinstance(value, bytes) and value]
 
     def test_a_row_of_zeros_stays_one(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         zeroed = tiny_minilm.weights()
@@ -166,8 +187,8 @@ class TestQuestions:
         monkeypatch.setattr(tiny_minilm, "weights", lambda seed=7: zeroed)
         tiny_minilm.write(folder)
         model = self.model(folder)
-        assert model._questions is not model._session
         assert model.question(b"the router") @ model.run([b"the router"])[0] > 0.999
+        assert model._quick is not model._exact
 
 
 class TestRealModel:
@@ -194,7 +215,6 @@ class TestRealModel:
         if missing(folder):
             pytest.skip("the model's files are not here: run `llm-sidecar models fetch`")
         model = _Model(folder, 1, TestQuestions.clock(1, 2))
-        assert model._questions is not model._session
         texts = [
             b"why?",
             b"which error is raised when no model is permitted?",
@@ -204,6 +224,7 @@ class TestRealModel:
         ]
         exact = model.run(texts)
         asked = np.array([model.question(text) for text in texts])
+        assert model._quick is not model._exact
         np.testing.assert_allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-6)
         cosines = (asked * exact).sum(axis=1)
         assert cosines[0] > 0.99  # of one word: fewer pieces over which rounding evens out
