@@ -42,9 +42,7 @@ def find_warnings(models: ModelsFile, routing: RoutingFile, profiles: ProfilesFi
     """Sentences about what is allowed and may not be meant."""
     yield from _rule_warnings(routing)
     yield from _address_warnings(models)
-    ids = [p.id for p in profiles.profiles]
-    if len(ids) > 1 and profiles.default_workspace not in ids:
-        yield f"{PROFILES}: no default_workspace: requests that name no workspace use the first profile, `{ids[0]}`"
+    yield from _workspace_warnings(routing, profiles)
 
 
 def _names_unique(parts: Parts) -> Iterator[ConfigProblem]:
@@ -150,16 +148,42 @@ def _workspaces(parts: Parts) -> Iterator[ConfigProblem]:
     profiles = parts.profiles
     if profiles is None:
         return
-    ids = [p.id for p in profiles.profiles] or [profiles.default_workspace]
-    if "default_workspace" in profiles.model_fields_set and profiles.default_workspace not in ids:
-        yield ConfigProblem(PROFILES, "default_workspace", _no_workspace(profiles.default_workspace, ids))
-    for index, rule in enumerate(parts.routing.rules if parts.routing else ()):
-        for where, workspace in _named_workspaces(rule.conditions, f"rules[{index}].conditions"):
-            if workspace not in ids:
-                yield ConfigProblem(ROUTING, where, _no_workspace(workspace, ids))
+    ids = _known_workspaces(profiles)
+    # Without profiles nothing is private or misspelt yet: rules written for later are worth a warning.
+    for where, workspace in _ruled_workspaces(parts.routing) if parts.routing and profiles.profiles else ():
+        if workspace not in ids:
+            yield ConfigProblem(ROUTING, where, _no_workspace(workspace, ids))
     for index, agent in enumerate(parts.agents.agents if parts.agents else ()):
         if agent.workspace is not None and agent.workspace not in ids:
             yield ConfigProblem(AGENTS, f"agents[{index}].workspace", _no_workspace(agent.workspace, ids))
+
+
+def _known_workspaces(profiles: ProfilesFile) -> list[str]:
+    """The profiles' ids and, after them, a default workspace that is named and not listed."""
+    ids = [p.id for p in profiles.profiles]
+    named = "default_workspace" in profiles.model_fields_set or not ids
+    return [*ids, profiles.default_workspace] if named and profiles.default_workspace not in ids else ids
+
+
+def _ruled_workspaces(routing: RoutingFile) -> Iterator[tuple[str, str]]:
+    """(where, workspace) of every one a rule names."""
+    for index, rule in enumerate(routing.rules):
+        yield from _named_workspaces(rule.conditions, f"rules[{index}].conditions")
+
+
+def _workspace_warnings(routing: RoutingFile, profiles: ProfilesFile) -> Iterator[str]:
+    ids, default = [p.id for p in profiles.profiles], profiles.default_workspace
+    if not ids:
+        for where, workspace in _ruled_workspaces(routing):
+            if workspace != default:
+                yield f"{ROUTING}: {where}: {_no_workspace(workspace, [default])}; requests of it are refused"
+    elif default not in ids and "default_workspace" in profiles.model_fields_set:
+        yield (
+            f"{PROFILES}: default_workspace: `{default}` is not in profiles ({', '.join(ids)}): until it is, it is "
+            "private (block_cloud_apis: true)"
+        )
+    elif default not in ids and len(ids) > 1:
+        yield f"{PROFILES}: no default_workspace: requests that name no workspace use the first profile, `{ids[0]}`"
 
 
 def _no_workspace(name: str, ids: Sequence[str]) -> str:

@@ -170,12 +170,19 @@ def _validate(kind: type[E], file: YamlFile | None, problems: list[ConfigProblem
 
 
 def _with_default(profiles: ProfilesFile) -> ProfilesFile:
-    """Without profiles there is one, named like the default workspace; without a default it is the first profile."""
+    """Without profiles there is one, named like the default workspace; without a default it is the first profile.
+
+    A default that is named and not among the profiles is one more, and private: a name misspelt, or taken off the list,
+    must not make public what was not.
+    """
+    default = profiles.default_workspace
     if not profiles.profiles:
-        only = Profile(id=profiles.default_workspace)
-        return profiles.model_copy(update={"profiles": (only,)})
-    if any(p.id == profiles.default_workspace for p in profiles.profiles):
+        return profiles.model_copy(update={"profiles": (Profile(id=default),)})
+    if any(p.id == default for p in profiles.profiles):
         return profiles
+    if "default_workspace" in profiles.model_fields_set:
+        unlisted = Profile(id=default, block_cloud_apis=True)
+        return profiles.model_copy(update={"profiles": (*profiles.profiles, unlisted)})
     return profiles.model_copy(update={"default_workspace": profiles.profiles[0].id})
 
 

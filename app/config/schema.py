@@ -181,7 +181,7 @@ class Rule(Entry):
     """`conditions` is compiled by `app.routing.conditions`, through the checks passed to the loader."""
 
     name: Name
-    conditions: dict[str, Any]
+    conditions: dict[str, Any] = Field(default_factory=dict, description="Left out or `{}`: it matches everything.")
     model: ModelId
     fallback: Annotated[tuple[ModelId, ...], BeforeValidator(_as_list)] = ()
     params: Params = Field(default_factory=dict)

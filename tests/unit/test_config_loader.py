@@ -259,14 +259,20 @@ def test_other_conditions_are_not_this_check_s_business(tmp_path: Path, conditio
 
 
 def test_without_profiles_only_the_default_workspace_exists(tmp_path: Path) -> None:
-    assert "no profile has the id `work`" in problems(tmp_path, routing=rule("{workspace: work}"))[0]
-    assert problems(tmp_path, routing=rule("{workspace: default}")) == []
+    config = load(write(tmp_path, routing=rule("{workspace: work}")))
+    assert config.profile("work") is None
+    assert any("no profile has the id `work`" in w for w in config.warnings)
+    assert not any("no profile" in w for w in load(write(tmp_path, routing=rule("{workspace: default}"))).warnings)
+
+
+def test_a_default_workspace_that_is_not_listed_is_private(tmp_path: Path) -> None:
+    agents = "agents: [{name: digest, schedule: x, workspace: hoem}]"
+    config = load(write(tmp_path, profiles="default_workspace: hoem\n" + PROFILES, agents=agents))
+    assert (config.default_profile.id, config.default_profile.block_cloud_apis) == ("hoem", True)
+    assert any("`hoem` is not in profiles (personal, work)" in w and "private" in w for w in config.warnings)
 
 
 def test_default_workspace(tmp_path: Path) -> None:
-    assert problems(tmp_path, profiles="default_workspace: hoem\n" + PROFILES) == [
-        "profiles.yaml:1: default_workspace: no profile has the id `hoem`; profiles.yaml has personal, work"
-    ]
     config = load(write(tmp_path, profiles=PROFILES))
     assert config.default_profile.id == "personal"
     assert any("no default_workspace" in w for w in config.warnings)
