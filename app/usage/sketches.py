@@ -63,7 +63,24 @@ def merge(one: bytes | None, other: bytes | None) -> bytes | None:
     """Both together; None is the empty sketch."""
     if not one or not other:
         return one or other
+    if len(other) == _ENTRY.size:
+        return _with(one, other)
     counts = decode(one)
     for bin, count in _ENTRY.iter_unpack(other):
         counts[bin] = counts.get(bin, 0) + count
     return encode(counts)
+
+
+def _with(sketch: bytes, entry: bytes) -> bytes:
+    """`sketch` and one entry more, in place: a request alone in its transaction does this for every bucket it is in."""
+    bin, more = _ENTRY.unpack(entry)
+    low, high = 0, len(sketch) // _ENTRY.size
+    while low < high:
+        middle = (low + high) // 2
+        found, count = _ENTRY.unpack_from(sketch, middle * _ENTRY.size)
+        if found == bin:
+            at = middle * _ENTRY.size
+            return sketch[:at] + _ENTRY.pack(bin, count + more) + sketch[at + _ENTRY.size :]
+        low, high = (middle + 1, high) if found < bin else (low, middle)
+    at = low * _ENTRY.size
+    return sketch[:at] + entry + sketch[at:]

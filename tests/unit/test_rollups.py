@@ -130,3 +130,11 @@ def test_a_sketch_is_within_its_error_and_merges_exactly(values: list[int], at: 
         told = sketches.value_of(sketches.bin_of(value))
         assert abs(told - value) <= max(0.5, sketches.ERROR * value + 0.5)
         assert told == value or value > 25
+
+
+@given(st.lists(st.integers(0, 10**4), min_size=1, max_size=60))
+def test_values_that_come_one_by_one_make_the_same_sketch(values: list[int]) -> None:
+    grown = None
+    for value in values:
+        grown = sketches.merge(grown, sketches.encode(sketches.sketch_of([value])))
+    assert grown == sketches.encode(sketches.sketch_of(values))
