@@ -203,12 +203,24 @@ def settled_before(connection: Connection, ids: Sequence[str]) -> set[str]:
     return {id for (id,) in driver(connection).execute(_SETTLED, (orjson.dumps(ids).decode(),))}
 
 
-def add(connection: Connection, rows: Iterable[Settled]) -> None:
+def add(connection: Connection, rows: Sequence[Settled]) -> None:
     """Add rows that have just become settled; to be called in their transaction."""
+    if len(rows) == 1:  # a person's: nothing to add up
+        _add_alone(connection, rows[0])
+        return
     collected = Cells()
     for row in rows:
         collected.add(row)
     store(connection, collected)
+
+
+def _add_alone(connection: Connection, row: Settled) -> None:
+    told = families(row.dimensions)
+    cell = Cell()
+    cell.add(row)
+    values = cell.stored()
+    keys = ((level, family, row.second - row.second % level, told[family][0]) for level, family in SERIES)
+    _write(connection, told, [(*key, *values) for key in keys])
 
 
 @dataclass(slots=True)
@@ -232,12 +244,17 @@ class Cells:
 
 def store(connection: Connection, collected: Cells) -> None:
     """Add the cells to what their buckets hold."""
-    cells, dimensions = collected.cells, collected.dimensions
-    if not cells:
-        return
+    if collected.cells:
+        cells = [(*key, *cell.stored()) for key, cell in collected.cells.items()]
+        _write(connection, collected.dimensions.items(), cells)
+
+
+def _write(
+    connection: Connection, dimensions: Iterable[tuple[int, Dimensions]], cells: Sequence[tuple[Any, ...]]
+) -> None:
     raw = driver(connection)
     if "merge_sketches" not in connection.info:  # once per connection: it makes SQLite prepare everything anew
         raw.create_function("merge_sketches", 2, merge, deterministic=True)
         connection.info["merge_sketches"] = True
-    raw.executemany(_INSERT_DIMENSION, [(id, *values) for id, values in dimensions.items()])
-    raw.executemany(_UPSERT, [(*key, *cell.stored()) for key, cell in cells.items()])
+    raw.executemany(_INSERT_DIMENSION, [(id, *values) for id, values in dimensions])
+    raw.executemany(_UPSERT, cells)

@@ -159,7 +159,7 @@ def write_entries(connection: Connection, entries: Sequence[Entry]) -> None:
         known = rollups.settled_before(connection, [start.id for start, _ in ended]) if ended else set()
         for sql, rows in statements(entries):
             raw.executemany(sql, rows)
-        rollups.add(connection, (rollups.settled(start, end) for start, end in ended if start.id not in known))
+        rollups.add(connection, [rollups.settled(start, end) for start, end in ended if start.id not in known])
     except Exception as error:
         if not is_unavailable(error):  # else the whole transaction is rolled back, if SQLite has not done it already
             raw.execute("ROLLBACK TO entries")
@@ -208,5 +208,5 @@ def mark_interrupted(connection: Connection, notes: Sequence[AttemptStart], now:
             error_message="the sidecar stopped before this attempt ended",
         )
     )
-    rollups.add(connection, map(rollups.settled_from, found))
+    rollups.add(connection, [rollups.settled_from(row) for row in found])
     return len(found)
