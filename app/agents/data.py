@@ -44,6 +44,7 @@ _PARENTS = {
     "session_messages": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
     "session_state": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
     "session_summaries": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
+    "request_parents": "request_id IN (SELECT request_id FROM main.llm_usage_log WHERE workspace_profile_id = {w})",
     "request_receipts": "request_id IN (SELECT request_id FROM main.llm_usage_log WHERE workspace_profile_id = {w})",
 }
 """Tables whose rows belong to the workspace through another's."""

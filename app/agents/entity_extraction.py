@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Final
 
 from app.agents.base import Agent, AgentContext, AgentResult
 from app.chat.learning import Learned, Learning
+from app.memory.extraction import TASK_TYPE
 from app.store.tables import to_text
+from app.usage.records import Parent
 
 MOST: Final = 20
 """Texts in one run; the others come next time."""
@@ -40,7 +42,13 @@ class EntityExtractionAgent(Agent):
         context.progress("reading what is new")
 
         async def learn() -> Learned:
-            return await self._learning.extract_new(context.workspace, since, limit=most, use_model=use_model)
+            return await self._learning.extract_new(
+                context.workspace,
+                since,
+                limit=most,
+                use_model=use_model,
+                parent=Parent(context.run_id, context.agent, TASK_TYPE),
+            )
 
         learned = await context.storing(f"the entities of what is new since {to_text(since)}", learn)
         if learned is None:

@@ -27,6 +27,7 @@ from app.memory.reading import NotIndexed, read_file, text_of
 from app.memory.walk import MAX_BYTES
 from app.store.database import Database
 from app.store.tables import from_text, session_messages, sessions, to_bound
+from app.usage.records import Parent
 
 PROSE: Final = frozenset((".md", ".markdown", ".mdx", ".rst", ".txt", ".adoc", ".org"))
 """Files whose text is read for entities; what a grammar reads has its symbols already."""
@@ -74,9 +75,16 @@ class Learning:
         self._was_private = was_private
 
     async def extract_new(
-        self, workspace: str, since: datetime, *, limit: int = MOST_AT_ONCE, use_model: bool = True
+        self,
+        workspace: str,
+        since: datetime,
+        *,
+        limit: int = MOST_AT_ONCE,
+        use_model: bool = True,
+        parent: Parent | None = None,
     ) -> Learned:
-        """Read what is newer than `since`, the oldest first, at most `limit` sessions and files.
+        """Read what is newer than `since`, the oldest first, at most `limit` sessions and files. `parent`: the run of
+        an agent that it is done for.
 
         Raises `StoreUnavailable`; a file that cannot be read is a warning.
         """
@@ -92,7 +100,13 @@ class Learning:
                 warnings.append(f"{new.origin.ref} cannot be read, or holds no text")
                 continue
             kept = await self._extraction.keep(
-                workspace, text, origin=new.origin, private=new.private, use_model=use_model, replace=bool(new.path)
+                workspace,
+                text,
+                origin=new.origin,
+                private=new.private,
+                use_model=use_model,
+                replace=bool(new.path),
+                parent=parent,
             )
             found += len(kept.ids)
             warnings += [f"{new.origin.ref}: {warning}" for warning in kept.extracted.warnings]

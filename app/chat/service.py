@@ -28,6 +28,7 @@ from app.llm.events import Done, Event, Explanation
 from app.llm.plan import involves_code
 from app.llm.router import ModelRouter
 from app.memory.retrieval import Retrieval, Retrieved, beside
+from app.usage.records import Parent
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +266,7 @@ class ChatService:
         finally:
             turn.end()
         self._sessions.index_soon(session.id)
-        self._summaries.after_answer(session.id)
+        self._summaries.after_answer(session.id, Parent(request.request_id, None, request.task_type))
         return None
 
     def _material(self, request: ChatRequest, workspace: str | None = None) -> Material:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from app.context.summary import SUMMARY_TOKENS, SummaryPlan, accept_summary, sum
 from app.context.tokens import TokenCounter
 from app.errors import NotFound, SidecarError
 from app.llm.asking import complete_somehow
-from app.llm.calls import ModelRequest
+from app.llm.calls import ModelRequest, child_id
 from app.llm.extractive import MODEL_ID as EXTRACTIVE
 from app.llm.plan import COUNTING_TOKENIZER
 from app.llm.router import ModelRouter
+from app.usage.records import Parent
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +91,11 @@ class RollingSummaries:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failed: OrderedDict[str, int] = OrderedDict()
 
-    def after_answer(self, session_id: str) -> None:
-        """Fold what is due, in the background; nothing where that is under way already."""
+    def after_answer(self, session_id: str, asked: Parent) -> None:
+        """Fold what is due, in the background; nothing where that is under way already. `asked`: the request that was
+        answered; budgets of its agent and task type pay."""
         if session_id not in self._tasks:
-            task = asyncio.create_task(self._fold_all(session_id))
+            task = asyncio.create_task(self._fold_all(session_id, asked))
             self._tasks[session_id] = task
             task.add_done_callback(lambda _: self._tasks.pop(session_id))
 
@@ -109,10 +110,10 @@ class RollingSummaries:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _fold_all(self, session_id: str) -> None:
+    async def _fold_all(self, session_id: str, asked: Parent) -> None:
         try:
             for _ in range(FOLDS_IN_A_ROW):
-                if not await self._fold_once(session_id):
+                if not await self._fold_once(session_id, asked):
                     return
         except NotFound:
             self._failed.pop(session_id, None)  # deleted meanwhile
@@ -121,14 +122,14 @@ class RollingSummaries:
         except Exception:
             log.exception("session %s was not summarised", session_id)
 
-    async def _fold_once(self, session_id: str) -> bool:
+    async def _fold_once(self, session_id: str, asked: Parent) -> bool:
         """Fold the next messages; False where nothing is due, or it failed."""
         conversation = await self._sessions.load(session_id)
         summary = conversation.summary
         fold = next_fold(conversation.messages, summary.to_seq if summary else -1)
         if fold is None or fold.waiting < self._failed.get(session_id, 0) * GROWTH_AFTER_FAILURE:
             return False
-        record = await self._summarised(conversation, fold)
+        record = await self._summarised(conversation, fold, asked)
         if record is None:
             self._failed[session_id] = fold.waiting
             while len(self._failed) > REMEMBERED_FAILURES:
@@ -138,11 +139,11 @@ class RollingSummaries:
         await self._sessions.put_summary(session_id, record, conversation.session)
         return True
 
-    async def _summarised(self, conversation: Conversation, fold: Fold) -> SummaryRecord | None:
+    async def _summarised(self, conversation: Conversation, fold: Fold, asked: Parent) -> SummaryRecord | None:
         """The summary that may stand for everything up to the fold's end; None where what came back may not."""
         previous = conversation.summary
         plan = await self._plan(fold, previous.text if previous else None)
-        text, model = await self._written(conversation, plan)
+        text, model = await self._written(conversation, plan, asked)
         verdict = await self._counter.run(
             lambda: accept_summary(plan, text, self._counter, COUNTING_TOKENIZER), fold.waiting, COUNTING_TOKENIZER
         )
@@ -162,14 +163,14 @@ class RollingSummaries:
         ids = tuple(f"history:{stored.seq}" for stored in fold.messages)
         return SummaryPlan(ids, messages, previous, tokens)
 
-    async def _written(self, conversation: Conversation, plan: SummaryPlan) -> tuple[str, str]:
+    async def _written(self, conversation: Conversation, plan: SummaryPlan, asked: Parent) -> tuple[str, str]:
         """A summary and who wrote it: a model, or where none answers the built-in extraction."""
         session = conversation.session
         material = summary_material(plan, INPUT_TOKENS)
         answer = await complete_somehow(
             self._router,
             ModelRequest(
-                request_id=uuid.uuid4().hex,
+                request_id=child_id(asked),
                 workspace=session.workspace,
                 task_type=TASK_TYPE,
                 material=material,
@@ -177,6 +178,7 @@ class RollingSummaries:
                 wish=self._config().models.summarizer,
                 max_output_tokens=OUTPUT_TOKENS,
                 agent=AGENT,
+                parent=asked,
                 session_id=session.id,
                 session_private=session.private,
             ),

@@ -249,6 +249,7 @@ class Attempt:
             location=self.model.location.value,
             created_at=self._desk.budgets.begin(self._reservation),
             reserved_micro_usd=self._reservation.quote.most,
+            parent=request.parent,
         )
 
     async def _end(self, status: Status, error: AttemptError | None) -> AttemptEnd:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -9,6 +10,7 @@ from typing import Any, TypeAlias
 from app.context.blocks import Material
 from app.context.gap import Gap
 from app.routing.catalog import ModelSpec
+from app.usage.records import Parent
 
 Message: TypeAlias = Mapping[str, Any]
 """A chat message in OpenAI's shape: role, content (text or parts), tool_calls, tool_call_id, name."""
@@ -84,6 +86,13 @@ class Usage:
     reasoning_tokens: int | None = None
 
 
+def child_id(parent: Parent | None) -> str:
+    """An id for a request that is made for another. An agent's requests are named after its run, and what the run
+    cost is read off them: what is made for them is part of it."""
+    fresh = uuid.uuid4().hex
+    return f"{parent.request_id}.{fresh[:8]}" if parent is not None and parent.agent is not None else fresh
+
+
 Chunk: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finish | Usage
 
 
@@ -112,6 +121,8 @@ class ModelRequest:
     """An inline completion; `material` then holds the same text, for the facts rules go by."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     agent: str | None = None
+    parent: Parent | None = None
+    """The request that this one is made for: its budgets pay. None: made for itself."""
     ranking: Awaitable[Sequence[float | None]] | None = None
     """`Material.history_scores`, still being computed: awaited when all that does not depend on them is done."""
     session_id: str | None = None
@@ -125,6 +136,11 @@ class ModelRequest:
     """True: the first candidate is asked once; no retry, no other candidate. For what has a remedy of its own."""
     queued: Callable[[bool], None] | None = field(default=None, compare=False)
     """Told True when the request begins to wait behind others for its slot, and False when the wait is over."""
+
+    @property
+    def as_parent(self) -> Parent:
+        """What a request that is made for this one carries."""
+        return Parent(self.request_id, self.agent, self.task_type)
 
     @property
     def interactive(self) -> bool:

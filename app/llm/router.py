@@ -46,14 +46,13 @@ from app.llm.overflow import REBUILDS, next_shrink
 from app.llm.plan import Plan, Policy, make_plan
 from app.llm.retry import AttemptState, GiveUp, Retry, RetryPolicy
 from app.llm.slots import Hold, Slots, place_of
-from app.llm.spending import Spending, exceeded, fit_within, leave_out, with_fallback
-from app.llm.summarizing import Summariser
+from app.llm.spending import Spending, exceeded, fit_within, leave_out, scope_of, with_fallback
+from app.llm.summarizing import Summariser, noted
 from app.llm.watchdog import Limits
 from app.routing.policy import permitted
 from app.routing.route import Candidate
 from app.routing.spec import ModelSpec
 from app.usage.limits import Refusal
-from app.usage.spend import Scope
 
 Outcome: TypeAlias = Literal["retrying", "falling_back"]
 
@@ -120,10 +119,15 @@ class ModelRouter:
         self.breakers = breakers
         self.slots = Slots()
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Event], None]:
-        """Batches of events. Raises `RequestError` before the first one, and nothing after it."""
+    async def stream(
+        self, request: ModelRequest, *, made_for: Spending | None = None
+    ) -> AsyncGenerator[list[Event], None]:
+        """Batches of events. Raises `RequestError` before the first one, and nothing after it.
+
+        `made_for`: of the request that waits for this one; what this one costs is part of it.
+        """
         started = self._clock.monotonic()
-        plan, spending = await self._plan(request)
+        plan, spending = await self._plan(request, made_for)
         progress = await self._first_fit(plan, spending, started)
         try:
             route = progress.plan.route
@@ -139,20 +143,22 @@ class ModelRouter:
         finally:
             spending.release()
 
-    async def _plan(self, request: ModelRequest, *, all_verdicts: bool = False) -> tuple[Plan, Spending]:
-        scope = Scope(request.workspace, request.agent, request.task_type)
+    async def _plan(
+        self, request: ModelRequest, made_for: Spending | None = None, *, all_verdicts: bool = False
+    ) -> tuple[Plan, Spending]:
+        scope = scope_of(request)
         used = self._budgets.used_fraction(scope)
         now = self._clock.now()
         plan = await make_plan(
             request, self._policy(), self._fitter.builder, now, budget_used=used, all_verdicts=all_verdicts
         )
-        return plan, Spending(self._budgets, scope)
+        return plan, Spending(self._budgets, scope, made_for)
 
-    async def complete(self, request: ModelRequest) -> Completion:
+    async def complete(self, request: ModelRequest, *, made_for: Spending | None = None) -> Completion:
         """The whole answer. Raises `RequestError` or the `AnswerError` the stream would have ended with."""
         texts: list[str] = []
         calls: list[ToolCallDelta] = []
-        async with aclosing(self.stream(request)) as batches:
+        async with aclosing(self.stream(request, made_for=made_for)) as batches:
             async for batch in batches:
                 for event in batch:
                     if isinstance(event, TextDelta):
@@ -203,17 +209,21 @@ class ModelRouter:
 
     async def _built(self, progress: Progress) -> ContextBuilt:
         """The window that is sent next, with a summary where one is worth it. No slot is held meanwhile."""
-        plan, fitted = progress.plan, progress.fitted
+        plan, fitted, spending = progress.plan, progress.fitted, progress.spending
+
+        async def ask(request: ModelRequest) -> str:
+            return (await self.complete(request, made_for=spending)).text
+
         if fitted.lost is not None:
             model = plan.route.summarizer
             resting = None if model is None else self.breakers.resting(model.id)
-            summarised = await self._summariser.fold(plan, fitted, self._ask, resting)
-            progress.fitted = summarised.fitted
+            summarised = await self._summariser.fold(plan, fitted, ask, resting)
+            # With the summary in it the prompt is longer, and its own cost is spent.
+            refusal = spending.hold_instead(summarised.fitted)
+            left_out = refusal and noted(fitted, f"older messages were left out: {refusal.reason}")
+            progress.fitted = left_out or summarised.fitted
             progress.warnings = (*progress.warnings, *summarised.warnings)
         return ContextBuilt(progress.fitted.window)
-
-    async def _ask(self, request: ModelRequest) -> str:
-        return (await self.complete(request)).text
 
     async def _answer(self, progress: Progress) -> AsyncGenerator[list[Event], None]:
         while True:

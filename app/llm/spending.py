@@ -17,18 +17,25 @@ from typing import TypeAlias
 
 from app.context.blocks import ContextWindow
 from app.errors import BudgetExceeded, UnknownModel
+from app.llm.calls import ModelRequest
 from app.llm.fitting import Fitted, Fitter
 from app.llm.plan import Plan
 from app.routing.policy import missing_capability, permitted
 from app.routing.route import Candidate, Origin, Removed
 from app.routing.spec import ModelSpec
 from app.usage.budgets import Budgets, Reservation
-from app.usage.limits import LIKELY_OUTPUT_TOKENS, Quote, Refusal
+from app.usage.limits import LIKELY_OUTPUT_TOKENS, Quote, Refusal, Spent
 from app.usage.pricing import estimate
-from app.usage.spend import Scope
+from app.usage.spend import Amount, Scope
 
 Ask: TypeAlias = Callable[[Fitted], Refusal | None]
 """Whether the budgets let a fitted model be called; None: they do."""
+
+
+def scope_of(request: ModelRequest) -> Scope:
+    """Whom and what a request is held against: its own agent and task type, and those it is made for."""
+    scope, parent = Scope(request.workspace, request.agent, request.task_type), request.parent
+    return scope if parent is None else replace(scope, parent_agent=parent.agent, parent_task_type=parent.task_type)
 
 
 def quote_of(model: ModelSpec, window: ContextWindow) -> Quote:
@@ -49,32 +56,57 @@ class Spending:
 
     budgets: Budgets
     scope: Scope
-    spent: int = 0
-    """Micro-dollars of the calls that have ended."""
+    parent: Spending | None = None
+    """Of the request that this one is made for: what it costs is part of that."""
+    spent: Amount = field(default_factory=Amount)
+    """What the calls that have ended came to, those of requests made for this one included."""
     reservation: Reservation | None = None
     notes: list[str] = field(default_factory=list)
     """What shadow budgets would have done, each said once."""
 
     def judge(self, fitted: Fitted) -> Refusal | None:
         """For `explain`: nothing is held."""
-        return self.budgets.judge(self.scope, quote_of(fitted.model, fitted.window), self.spent)
+        return self.budgets.judge(self.scope, quote_of(fitted.model, fitted.window), self._so_far())
 
     def hold(self, fitted: Fitted) -> Refusal | None:
         """Reserve for the next call to this model; None where that was possible."""
+        return self.take(quote_of(fitted.model, fitted.window))
+
+    def hold_instead(self, fitted: Fitted) -> Refusal | None:
+        """Reserve for another window of the call that is next; where that is refused, what was reserved stays."""
+        return self.change(quote_of(fitted.model, fitted.window))
+
+    def take(self, quote: Quote) -> Refusal | None:
         self.release()
-        found = self.budgets.reserve(self.scope, quote_of(fitted.model, fitted.window), self.spent)
+        found = self.budgets.reserve(self.scope, quote, self._so_far())
         if isinstance(found, Refusal):
             return found
         self.reservation = found
         self.notes += [note for note in found.notes if note not in self.notes]
         return None
 
+    def change(self, quote: Quote) -> Refusal | None:
+        if self.reservation is None:
+            return self.take(quote)
+        return self.budgets.change(self.reservation, quote, self._so_far())
+
     def release(self) -> None:
-        """Give back what no call has used; what a call has cost is remembered."""
+        """Give back what no call has used; what a call has cost is remembered, also by whom it was made for."""
         if self.reservation is not None:
             self.budgets.release(self.reservation)
-            self.spent += self.reservation.cost
+            self._add(self.reservation.amount)
             self.reservation = None
+
+    def _add(self, amount: Amount) -> None:
+        self.spent.add(amount)
+        if self.parent is not None:
+            self.parent._add(amount)
+
+    def _so_far(self) -> Spent:
+        if self.parent is None:
+            return Spent(replace(self.spent))
+        waiting = self.parent.reservation
+        return Spent(replace(self.parent.spent), None if waiting is None else waiting.quote)
 
 
 async def fit_within(fitter: Fitter, plan: Plan, model: ModelSpec, ask: Ask) -> tuple[Plan, Fitted, Refusal | None]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +37,7 @@ from app.context.summary import (
 )
 from app.context.tokens import TokenCounter
 from app.errors import SidecarError
-from app.llm.calls import ModelRequest
+from app.llm.calls import ModelRequest, child_id
 from app.llm.fitting import Fitted, Fitter
 from app.llm.plan import SUMMARIZER, Plan
 from app.routing.route import Origin
@@ -120,7 +119,7 @@ class Summariser:
         warnings = (warning,) if warning else ()
         folded = None if text is None else await self._put(plan, fitted, lost, text, writer)
         if folded is None:
-            return Summarised(_noted(fitted, f"older messages were left out: {warning or 'no room for a summary'}"))
+            return Summarised(noted(fitted, f"older messages were left out: {warning or 'no room for a summary'}"))
         assert text is not None
         marks = {mark(block.turns[0]) for block in fitted.prepared.blocks if block.id in set(lost.block_ids)}
         self._memory.keep(plan.request.workspace, origin, covered | marks, text)
@@ -143,7 +142,7 @@ class Summariser:
         folded = await self._fitter.again(plan, fitted, prepared)
         if not any(b.kind == Kind.SUMMARY and b.outcome is not Outcome.DROPPED for b in folded.window.blocks):
             return None
-        return _noted(folded, f"{len(lost.block_ids)} older messages stand in the summary, by {writer}")
+        return noted(folded, f"{len(lost.block_ids)} older messages stand in the summary, by {writer}")
 
     async def _written(
         self, plan: Plan, fitted: Fitted, lost: SummaryPlan, ask: Ask, resting: str | None
@@ -181,13 +180,13 @@ class Summariser:
             return Verdict(None, error.detail)
 
     def _request(self, plan: Plan, lost: SummaryPlan, model: ModelSpec) -> ModelRequest:
-        """The same workspace, session and privacy; a request and rows of its own."""
+        """The same workspace, session, privacy and budgets; a request and rows of its own."""
         asking = plan.request
+        parent = asking.as_parent
         room = (model.context_window.value - OUTPUT_TOKENS) / self._fitter.calibrator.factor(model.id)
         room = min(room, MOST_INPUT_TOKENS) * _sparseness(lost)
         return ModelRequest(
-            # An agent's requests are named after its run, and its run's cost is read off them: a summary is part of it.
-            request_id=f"{asking.request_id}.{uuid.uuid4().hex[:8]}" if asking.agent else uuid.uuid4().hex,
+            request_id=child_id(parent),
             workspace=asking.workspace,
             task_type=TASK_TYPE,
             material=summary_material(lost, int(room)),
@@ -196,6 +195,7 @@ class Summariser:
             max_output_tokens=OUTPUT_TOKENS,
             metadata={"summary_for": asking.request_id},
             agent=SUMMARIZER,
+            parent=parent,
             session_id=asking.session_id,
             session_private=asking.session_private,
             person_waits=asking.interactive,
@@ -228,7 +228,7 @@ def would_summarise(plan: Plan, fitted: Fitted) -> Fitted:
         writer = f"the built-in extraction ({WRITTEN_LATER})"
     else:
         writer = model.id
-    return _noted(fitted, f"{len(fitted.lost.block_ids)} older messages would be summarised by {writer}")
+    return noted(fitted, f"{len(fitted.lost.block_ids)} older messages would be summarised by {writer}")
 
 
 def _bound(plan: Plan) -> float:
@@ -243,5 +243,6 @@ def _nobody(plan: Plan) -> str:
     return "models.yaml names no summarizer" if removed is None else removed.reason
 
 
-def _noted(fitted: Fitted, note: str) -> Fitted:
+def noted(fitted: Fitted, note: str) -> Fitted:
+    """The same window with a note for the person."""
     return replace(fitted, window=replace(fitted.window, notes=(*fitted.window.notes, note)))

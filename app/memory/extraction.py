@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,12 +24,13 @@ from jsonschema import Draft202012Validator
 from app.context.blocks import Material
 from app.context.fence import fenced
 from app.llm.asking import Completes, complete_somehow
-from app.llm.calls import ModelRequest
+from app.llm.calls import ModelRequest, child_id
 from app.llm.extractive import MODEL_ID as EXTRACTIVE
 from app.memory.entities import DEFAULT_KIND, KIND, EntityRef, NewEntity, NewRelation, Origin, Source, normalised
 from app.memory.graph import EntityGraph
 from app.memory.mentions import MAX_CHARACTERS, mentions_in, occurring
 from app.memory.recognising import Recogniser
+from app.usage.records import Parent
 
 TASK_TYPE: Final = "entity_extraction"
 PORTION_CHARACTERS: Final = 6_000
@@ -114,6 +114,15 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asking:
+    """For whom it is read. `parent`: the run of an agent."""
+
+    workspace: str
+    person_waits: bool
+    parent: Parent | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Read:
     """What one model made of one portion."""
 
@@ -149,6 +158,7 @@ class EntityExtraction:
         use_model: bool = True,
         person_waits: bool = False,
         replace: bool = True,
+        parent: Parent | None = None,
     ) -> Kept:
         """Extract and store; what the origin said before goes, unless `replace` is False. Without an origin the text is
         its own, so that reading it twice changes nothing.
@@ -157,7 +167,8 @@ class EntityExtraction:
         """
         name = self._workspace_id(workspace)
         seen = origin or Origin(Source.TEXT, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32])
-        extracted = await self.extract(name, text, use_model=use_model, person_waits=person_waits)
+        asking = _Asking(name, person_waits, parent)
+        extracted = await self._extract(asking, text, use_model)
         stored = await self._graph.upsert(
             name, seen, extracted.entities, extracted.relations, forget=[seen] if replace else [], private=private
         )
@@ -167,9 +178,12 @@ class EntityExtraction:
         self, workspace: str, text: str, *, use_model: bool = True, person_waits: bool = False
     ) -> Extracted:
         """What the text names; nothing is stored."""
+        return await self._extract(_Asking(workspace, person_waits), text, use_model)
+
+    async def _extract(self, asking: _Asking, text: str, use_model: bool) -> Extracted:
         clean = self._redact(text[:MAX_CHARACTERS])
         recognised = list(await self.recogniser.names(clean))
-        read, warnings = await self._by_model(workspace, clean, recognised, person_waits) if use_model else ([], [])
+        read, warnings = await self._by_model(asking, clean, recognised) if use_model else ([], [])
         by = list(dict.fromkeys(portion.model for portion in read))
         entities = [entity for portion in read for entity in portion.entities]
         relations = [relation for portion in read for relation in portion.relations]
@@ -183,14 +197,14 @@ class EntityExtraction:
         return Extracted(_merged(entities), tuple(relations), tuple(by), tuple(warnings))
 
     async def _by_model(
-        self, workspace: str, text: str, recognised: Sequence[NewEntity], person_waits: bool
+        self, asking: _Asking, text: str, recognised: Sequence[NewEntity]
     ) -> tuple[list[_Read], list[str]]:
         """What a local model made of each portion; nothing where there is none, or it wrote nothing of use."""
         read: list[_Read] = []
         warnings: list[str] = []
         every = portions_of(text)
         for portion in every[:MAX_PORTIONS]:
-            made = await self._read(workspace, portion, recognised, person_waits)
+            made = await self._read(asking, portion, recognised)
             if isinstance(made, str):
                 return [], [made]  # part by a model and part by patterns would be neither
             if made is None:
@@ -200,9 +214,7 @@ class EntityExtraction:
             warnings.append(f"a model read the first {MAX_PORTIONS * PORTION_CHARACTERS:,} characters of the text")
         return read, warnings
 
-    async def _read(
-        self, workspace: str, portion: str, recognised: Sequence[NewEntity], person_waits: bool
-    ) -> _Read | str | None:
+    async def _read(self, asking: _Asking, portion: str, recognised: Sequence[NewEntity]) -> _Read | str | None:
         """None: no model answers; a sentence: one did, and what it wrote is of no use."""
         hints = [e.name for e in recognised if e.name in portion][:MAX_ENTITIES]
         parts = [f"Names a recogniser found: {', '.join(hints)}."] if hints else []
@@ -210,7 +222,7 @@ class EntityExtraction:
         messages: list[Mapping[str, Any]] = [{"role": "user", "content": asked}]
         problem, model = "", ""
         for _ in range(2):
-            answer = await complete_somehow(self._router, self._request(workspace, messages, person_waits))
+            answer = await complete_somehow(self._router, self._request(asking, messages))
             if answer is None or answer.done.model == EXTRACTIVE:
                 return None
             model = answer.done.model
@@ -222,10 +234,10 @@ class EntityExtraction:
             messages = [messages[0], written, {"role": "user", "content": repair}]
         return f"what {model} wrote is no list of entities ({problem}); names were found by patterns"
 
-    def _request(self, workspace: str, messages: Sequence[Mapping[str, Any]], person_waits: bool) -> ModelRequest:
+    def _request(self, asking: _Asking, messages: Sequence[Mapping[str, Any]]) -> ModelRequest:
         return ModelRequest(
-            request_id=uuid.uuid4().hex,
-            workspace=workspace,
+            request_id=child_id(asking.parent),
+            workspace=asking.workspace,
             task_type=TASK_TYPE,
             material=Material(messages=tuple(messages), system_prompt=_INSTRUCTIONS),
             contains_code=False,
@@ -233,7 +245,8 @@ class EntityExtraction:
             temperature=0.0,
             response_format=_FORMAT,
             agent=TASK_TYPE,
-            person_waits=person_waits,
+            parent=asking.parent,
+            person_waits=asking.person_waits,
             # Nothing that is read here leaves the machine, whatever the workspace allows.
             session_private=True,
         )

@@ -76,6 +76,16 @@ request_receipts = Table(
 )
 """One row per request; each column but the first is a JSON object. No prompt or answer text."""
 
+request_parents = Table(
+    "request_parents",
+    metadata,
+    Column("request_id", Text, primary_key=True, nullable=False),
+    Column("parent_request_id", Text, nullable=False),
+    Column("parent_agent", Text),
+    Column("parent_task_type", Text, nullable=False),
+)
+"""One row per request that was made for another (a summary of its context, say): whose budgets pay."""
+
 usage_dimensions = Table(
     "usage_dimensions",
     metadata,
@@ -88,6 +98,8 @@ usage_dimensions = Table(
     Column("provider", Text),
     Column("location", Text),
     Column("status", Text),
+    Column("parent_agent", Text),
+    Column("parent_task_type", Text),
 )
 """Combinations of values that settled rows of the ledger have had; null also where a family does not tell."""
 

@@ -20,11 +20,13 @@ from datetime import datetime
 from app.config.loader import Config
 from app.store.database import Database, StoreUnavailable
 from app.usage.alerts import Alerts, AlertSink, Told, read_told, write_told
-from app.usage.limits import Limit, Quote, Refusal, Standing, limits_of, objection, strictest
+from app.usage.limits import Limit, Quote, Refusal, Spent, Standing, limits_of, objection, strictest
 from app.usage.periods import Span, span_of
 from app.usage.spend import KEPT, Amount, Scope, SpendHistory, read_history
 
 log = logging.getLogger(__name__)
+
+NOTHING = Spent()
 
 
 @dataclass(slots=True, eq=False)
@@ -57,14 +59,14 @@ class Reservation:
     scope: Scope
     quote: Quote
     at: datetime
-    spent: int
+    spent: Spent
     """What its request had spent before."""
     capped: bool = False
     """True: the call must not write more than was quoted, or the budget would not hold."""
     notes: tuple[str, ...] = ()
     """What shadow budgets would have done."""
-    cost: int = 0
-    """In micro-dollars, once it is settled; 0 where unknown."""
+    amount: Amount = field(default_factory=Amount)
+    """What it came to, once it is settled."""
     is_open: bool = True
     held: dict[Meter, int] = field(default_factory=dict)
 
@@ -145,15 +147,15 @@ class Budgets:
         real = (m for m in self.covering(scope) if not m.limit.per_request and not m.limit.entry.shadow)
         return max((meter.fraction for meter in real), default=0.0)
 
-    def judge(self, scope: Scope, quote: Quote, spent: int = 0) -> Refusal | None:
+    def judge(self, scope: Scope, quote: Quote, spent: Spent = NOTHING) -> Refusal | None:
         """What `reserve` would refuse now; holds nothing and alerts nobody."""
         refusals, _ = self._refusals(scope, quote, spent)
         return strictest([refusal for refusal, _ in refusals])
 
-    def reserve(self, scope: Scope, quote: Quote, spent: int = 0) -> Reservation | Refusal:
+    def reserve(self, scope: Scope, quote: Quote, spent: Spent = NOTHING) -> Reservation | Refusal:
         """Hold what the call may cost under every budget that covers it, or say why it may not be made.
 
-        `spent`: micro-dollars that the same request has spent so far.
+        `spent`: what the same request has spent so far.
         """
         refusals, shadows = self._refusals(scope, quote, spent)
         for refusal, meter in (*refusals, *shadows):
@@ -167,6 +169,17 @@ class Budgets:
         self._hold(reservation, covering)
         self._open.add(reservation)
         return reservation
+
+    def change(self, reservation: Reservation, quote: Quote, spent: Spent = NOTHING) -> Refusal | None:
+        """Hold for another window of the same call; where a budget refuses that, what is held stays as it is."""
+        scope, before = reservation.scope, tuple(reservation.held)
+        self._lift(reservation)
+        refusals, _ = self._refusals(scope, quote, spent)
+        refused = strictest([refusal for refusal, _ in refusals])
+        if refused is None:
+            reservation.quote, reservation.spent = quote, spent
+        self._hold(reservation, self.covering(scope) if refused is None else before)
+        return refused
 
     def begin(self, reservation: Reservation) -> datetime:
         """The call is made now: this is when its row begins, and the period that it counts into. What was held over a
@@ -183,8 +196,7 @@ class Budgets:
         """
         if not self._close(reservation):
             return
-        reservation.cost = cost or 0
-        amount = Amount(0, tokens, 1) if cost is None else Amount(cost)
+        reservation.amount = amount = Amount(0, tokens, 1) if cost is None else Amount(cost)
         if cost == 0:
             return
         now = self.now()
@@ -192,7 +204,7 @@ class Budgets:
         self._history.add(reservation.scope, reservation.at, amount)
         for meter in self.covering(reservation.scope):
             if meter.limit.per_request:
-                spent = reservation.spent + meter.limit.used_of(amount)
+                spent = meter.limit.used_of(reservation.spent.amount) + meter.limit.used_of(amount)
                 self._alerts.look(replace(meter, used=spent), self._workspace(meter))
                 continue
             if meter.span.holds(reservation.at):
@@ -213,15 +225,17 @@ class Budgets:
         return sorted(found.items())
 
     def _refusals(
-        self, scope: Scope, quote: Quote, spent: int
+        self, scope: Scope, quote: Quote, spent: Spent
     ) -> tuple[list[tuple[Refusal, Meter]], list[tuple[Refusal, Meter]]]:
         """What the budgets object, and what shadow budgets would."""
         real: list[tuple[Refusal, Meter]] = []
         shadows: list[tuple[Refusal, Meter]] = []
         for meter in self.covering(scope):
-            standing = Standing(spent, 0) if meter.limit.per_request else meter.standing
-            if reason := objection(meter.limit, standing, quote):
-                (shadows if meter.limit.entry.shadow else real).append((Refusal(meter.limit, reason), meter))
+            limit, standing = meter.limit, meter.standing
+            if limit.per_request:
+                standing = Standing(limit.used_of(spent.amount), limit.held_for(spent.held))
+            if reason := objection(limit, standing, quote):
+                (shadows if limit.entry.shadow else real).append((Refusal(limit, reason), meter))
         return real, shadows
 
     def _hold(self, reservation: Reservation, meters: tuple[Meter, ...]) -> None:
@@ -238,11 +252,15 @@ class Budgets:
             return False
         reservation.is_open = False
         self._open.discard(reservation)
+        self._lift(reservation)
+        return True
+
+    @staticmethod
+    def _lift(reservation: Reservation) -> None:
         for meter, held in reservation.held.items():
             meter.reserved -= held
             meter.running -= 1
         reservation.held.clear()
-        return True
 
     def _refresh(self, now: datetime) -> None:
         config = self._in_force()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from app.usage.records import AttemptStart
+from app.usage.records import AttemptStart, Parent
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ def read_journal(path: Path) -> list[AttemptStart]:
         try:
             # Not strict: a note of an earlier version lacks what came later.
             values = dict(zip(_FIELDS, orjson.loads(line), strict=False))
-            notes.append(AttemptStart(**{**values, "created_at": datetime.fromisoformat(values["created_at"])}))
+            parent = Parent(**values["parent"]) if values.get("parent") else None
+            created_at = datetime.fromisoformat(values["created_at"])
+            notes.append(AttemptStart(**{**values, "created_at": created_at, "parent": parent}))
         except (ValueError, TypeError):
             log.warning("a line of %s is not readable and is skipped", path.name)
     return notes

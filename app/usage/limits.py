@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import ROUND_CEILING, Decimal
 from functools import cached_property
@@ -39,6 +39,15 @@ class Quote:
     @property
     def is_free(self) -> bool:
         return self.most == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one request has spent, with all that was made for it. `held`: its own next call, where it waits for one
+    that is made for it."""
+
+    amount: Amount = field(default_factory=Amount)
+    held: Quote | None = None
 
 
 @dataclass(frozen=True)
@@ -77,15 +86,17 @@ class Limit:
     def covers(self, scope: Scope) -> bool:
         return (
             self.workspace in (None, scope.workspace)
-            and self.agent in (None, scope.agent)
-            and self.task_type in (None, scope.task_type)
+            and self.agent in (None, scope.agent, scope.parent_agent)
+            and self.task_type in (None, scope.task_type, scope.parent_task_type)
         )
 
     def used_of(self, amount: Amount) -> int:
         """How much of it `amount` uses up; what has no price by `count_as`."""
         return amount.micro_usd + self._counted(amount.unpriced_tokens)
 
-    def held_for(self, quote: Quote) -> int:
+    def held_for(self, quote: Quote | None) -> int:
+        if quote is None:
+            return 0
         return self._counted(quote.tokens) if quote.most is None else quote.most
 
     def _counted(self, tokens: int) -> int:

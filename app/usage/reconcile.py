@@ -16,7 +16,7 @@ from app.store.database import Database
 from app.store.tables import from_text, to_text
 from app.store.writer import driver
 from app.usage import rollups
-from app.usage.rollups import DAY, DIMENSIONS, FOUR_WEEKS, ROW_COLUMNS, SERIES, SUMS, Cell, Cells, Dimensions, Key
+from app.usage.rollups import DAY, DIMENSIONS, FOUR_WEEKS, SELECT_ROWS, SERIES, SUMS, Cell, Cells, Dimensions, Key
 
 log = logging.getLogger(__name__)
 
@@ -149,10 +149,7 @@ def _moment(second: int) -> str:
 
 
 def _rows_of(connection: Connection, day: int) -> Iterator[Sequence[Any]]:
-    sql = (
-        f"SELECT {', '.join(ROW_COLUMNS)} FROM llm_usage_log "
-        "WHERE created_at >= ? AND created_at < ? AND status <> 'pending'"
-    )
+    sql = f"{SELECT_ROWS} WHERE created_at >= ? AND created_at < ? AND status <> 'pending'"
     yield from driver(connection).execute(sql, (_moment(day), _moment(day + DAY)))
 
 

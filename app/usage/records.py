@@ -27,6 +27,18 @@ class CostSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """The request that another one is made for (a summary of its context, say), who made it and for what.
+
+    Budgets that cover the parent cover what is made for it.
+    """
+
+    request_id: str
+    agent: str | None
+    task_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptStart:
     """The row as it is when the call goes out (status pending)."""
 
@@ -44,6 +56,7 @@ class AttemptStart:
     created_at: datetime
     reserved_micro_usd: int | None = None
     """The most it may cost, as budgets hold it; None: its price is not known. What a crash cut off counts as this."""
+    parent: Parent | None = None
 
 
 @dataclass(frozen=True, slots=True)

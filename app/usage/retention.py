@@ -20,7 +20,8 @@ AT_ONCE = 2000
 
 
 async def drop_old_rows(database: Database, keep_days: int, now: datetime) -> int:
-    """Drop settled rows, and their receipts, from before the UTC midnight `keep_days` ago; how many rows went.
+    """Drop settled rows from before the UTC midnight `keep_days` ago, and what goes with their requests; how many rows
+    went.
 
     Their days are compared with the roll-ups first, and repaired: after this nobody can. Feedback stays. A stop on the
     way does no harm: what is left goes at the next call. Raises `StoreUnavailable`.
@@ -59,9 +60,10 @@ def _drop_some(connection: Connection, horizon: datetime) -> int:
     found = raw.execute(f"{_OLDER} ORDER BY created_at LIMIT {AT_ONCE}", (to_text(horizon),)).fetchall()
     ids, requests = (orjson.dumps([row[at] for row in found]).decode() for at in (0, 1))
     raw.execute("DELETE FROM llm_usage_log WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    raw.execute(
-        "DELETE FROM request_receipts WHERE request_id IN (SELECT value FROM json_each(?)) AND NOT EXISTS "
-        "(SELECT 1 FROM llm_usage_log WHERE llm_usage_log.request_id = request_receipts.request_id)",
-        (requests,),
-    )
+    for table in ("request_receipts", "request_parents"):
+        raw.execute(
+            f"DELETE FROM {table} WHERE request_id IN (SELECT value FROM json_each(?)) AND NOT EXISTS "
+            f"(SELECT 1 FROM llm_usage_log WHERE llm_usage_log.request_id = {table}.request_id)",
+            (requests,),
+        )
     return len(found)

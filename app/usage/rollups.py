@@ -34,8 +34,12 @@ LEVELS = (QUARTER, HOUR, DAY, FOUR_WEEKS)
 
 DIMENSIONS = (
     "workspace_profile_id", "model", "task_type", "agent", "rule", "provider", "location", "status",
+    "parent_agent", "parent_task_type",
 )  # fmt: skip
-"""Columns of the ledger by which a roll-up tells its rows apart."""
+"""Columns of the ledger by which a roll-up tells its rows apart, and, for budgets, whom a request was made for."""
+_STATUS = DIMENSIONS.index("status")
+_FIRST = _STATUS + 1
+"""So many there were at first."""
 
 FULL = 0
 """The family that tells every dimension apart."""
@@ -63,7 +67,8 @@ ROW_COLUMNS = (
     "created_at", *DIMENSIONS, "attempt", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens",
     "reasoning_tokens", "cost_micro_usd", "cost_source", "latency_ms", "time_to_first_token_ms",
 )  # fmt: skip
-"""The ledger's columns that a `Settled` is made from, in order."""
+"""The columns of the ledger, and of its rows' parents, that a `Settled` is made from, in order."""
+SELECT_ROWS = f"SELECT {', '.join(ROW_COLUMNS)} FROM llm_usage_log LEFT JOIN request_parents USING (request_id)"
 
 Dimensions: TypeAlias = tuple[str | None, ...]
 """Values in the order of `DIMENSIONS`; None where the family does not tell (an agent is also None where there is none).
@@ -114,11 +119,13 @@ class Cell:
 
 
 def settled(start: AttemptStart, end: AttemptEnd) -> Settled:
+    parent = start.parent
     return _settled(
         int(start.created_at.timestamp()),
         (
             start.workspace_profile_id, start.model, start.task_type, start.agent, start.rule, start.provider,
             start.location, end.status.value,
+            parent.agent if parent else None, parent.task_type if parent else None,
         ),
         start.attempt,
         (
@@ -151,7 +158,7 @@ def _settled(
     first_token_ms: int | None,
 ) -> Settled:
     *tokens, micro_usd = amounts
-    output, status = amounts[3], dimensions[-1]
+    output, status = amounts[3], dimensions[_STATUS]
     ok, estimated = status == Status.OK, source == CostSource.ESTIMATED
     writing = 0
     if ok and output is not None and latency_ms is not None and first_token_ms is not None:
@@ -178,9 +185,11 @@ def families(values: Dimensions) -> tuple[tuple[int, Dimensions], ...]:
 def dimension_id(values: Dimensions) -> int:
     """64 bits of a hash of the values: the same in every process, so that nobody has to look it up or remember it.
 
-    Ten thousand combinations collide with a probability of 3 in 10^12. Raises TypeError for text that is not Unicode.
+    Ten thousand combinations collide with a probability of 3 in 10^12. Columns that came later are left out where they
+    are None: what is stored keeps its id. Raises TypeError for text that is not Unicode.
     """
-    return int.from_bytes(blake2b(orjson.dumps(values), digest_size=8).digest(), "big", signed=True)
+    told = values if any(value is not None for value in values[_FIRST:]) else values[:_FIRST]
+    return int.from_bytes(blake2b(orjson.dumps(told), digest_size=8).digest(), "big", signed=True)
 
 
 _INSERT_DIMENSION = (

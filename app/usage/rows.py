@@ -15,13 +15,13 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, literal_column, select, update
+from sqlalchemy import Connection, Table, literal_column, update
 from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 
-from app.store.tables import llm_usage_log, request_receipts, to_text
+from app.store.tables import llm_usage_log, request_parents, request_receipts, to_text
 from app.store.writer import driver, is_unavailable
 from app.usage import rollups
-from app.usage.records import AttemptEnd, AttemptStart, Receipt, Status
+from app.usage.records import AttemptEnd, AttemptStart, Parent, Receipt, Status
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ _INSERT_PENDING = _compile(llm_usage_log, _PENDING_ORDER, lambda statement: stat
 _PENDING = llm_usage_log.c.status == literal_column(f"'{Status.PENDING.value}'")
 _UPSERT_SETTLED = _compile(llm_usage_log, _SETTLED_ORDER, _replace("id", *_END_COLUMNS, where=_PENDING))
 _UPSERT_RECEIPT = _compile(request_receipts, _RECEIPT_COLUMNS, _replace(*_RECEIPT_COLUMNS))
+_INSERT_PARENT = f"INSERT OR IGNORE INTO request_parents ({', '.join(request_parents.c.keys())}) VALUES (?, ?, ?, ?)"
 _INSERT_RESERVATION = "INSERT OR IGNORE INTO budget_reservations (attempt_id, micro_usd) VALUES (?, ?)"
 _DELETE_RESERVATION = "DELETE FROM budget_reservations WHERE attempt_id = ?"
 
@@ -93,6 +94,10 @@ def settled_row(start: AttemptStart, end: AttemptEnd) -> Row:
         end.cost_micro_usd, end.cost_source.value, end.latency_ms, end.time_to_first_token_ms,
         end.status is Status.OK, end.error_code, end.error_message, to_text(start.created_at), to_text(end.settled_at),
     )  # fmt: skip
+
+
+def parent_row(request_id: str, parent: Parent) -> Row:
+    return (request_id, parent.request_id, parent.agent, parent.task_type)
 
 
 def receipt_row(receipt: Receipt) -> Row:
@@ -172,6 +177,8 @@ def statements(entries: Sequence[Entry]) -> Iterator[tuple[str, list[Row]]]:
     pending = [pending_row(entry.start) for entry in entries if entry.end is None]
     if pending:
         yield _INSERT_PENDING, pending
+    if made_for := {e.start.request_id: e.start.parent for e in entries if e.start.parent is not None}:
+        yield _INSERT_PARENT, [parent_row(*found) for found in made_for.items()]
     held = [entry for entry in entries if entry.start.reserved_micro_usd]
     if kept := [reservation_row(entry.start) for entry in held if entry.end is None]:
         yield _INSERT_RESERVATION, kept
@@ -193,10 +200,13 @@ def mark_interrupted(connection: Connection, notes: Sequence[AttemptStart], now:
     for start in notes:
         with contextlib.suppress(ValueError, OverflowError, sqlite3.IntegrityError):  # a note that is no row
             driver(connection).execute(_INSERT_PENDING, pending_row(start))
+            if start.parent is not None:
+                driver(connection).execute(_INSERT_PARENT, parent_row(start.request_id, start.parent))
             if start.reserved_micro_usd:
                 driver(connection).execute(_INSERT_RESERVATION, reservation_row(start))
-    cut_off = select(*(llm_usage_log.c[name] for name in rollups.ROW_COLUMNS)).where(_PENDING)
-    found = [(*row[:8], Status.INTERRUPTED.value, *row[9:]) for row in connection.execute(cut_off)]
+    at = rollups.ROW_COLUMNS.index("status")
+    cut_off = driver(connection).execute(f"{rollups.SELECT_ROWS} WHERE status = '{Status.PENDING.value}'").fetchall()
+    found = [(*row[:at], Status.INTERRUPTED.value, *row[at + 1 :]) for row in cut_off]
     connection.execute(
         update(llm_usage_log)
         .where(_PENDING)

@@ -16,12 +16,22 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, Select, case, cast, func, literal, literal_column, select
 
 from app.routing.locality import Location
-from app.store.tables import budget_reservations, llm_usage_log, to_bound, usage_dimensions, usage_rollups
+from app.store.tables import (
+    budget_reservations,
+    llm_usage_log,
+    request_parents,
+    to_bound,
+    usage_dimensions,
+    usage_rollups,
+)
 from app.usage.reconcile import state
 from app.usage.records import Status
 from app.usage.rollups import FULL, QUARTER
 
 BUCKET_SECONDS = QUARTER
+_WHO = ("workspace_profile_id", "agent", "task_type", "parent_agent", "parent_task_type")
+"""What a `Scope` is made from, in its order: columns of the ledger, then those of the row's parent."""
+_WIDTH, _OWN = len(_WHO), 3
 rollup = usage_rollups.c
 KEPT = timedelta(days=33)
 """A month, and what two time zones can lie apart."""
@@ -29,11 +39,13 @@ KEPT = timedelta(days=33)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Who asks, and for what: what a budget may be limited to."""
+    """Who asks, and for what: what a budget may be limited to. The parent's: of the request that it is made for."""
 
     workspace: str
     agent: str | None
     task_type: str
+    parent_agent: str | None = None
+    parent_task_type: str | None = None
 
 
 @dataclass(slots=True)
@@ -115,19 +127,18 @@ def read_history(connection: Connection, now: datetime) -> SpendHistory:
 
 
 def _known(*where: ColumnElement[bool]) -> Select[Any]:
-    """(workspace, agent, task type, bucket as in `SpendHistory`, known cost, 0, 0) of roll-ups."""
-    told = usage_dimensions.c
-    who = (told.workspace_profile_id, told.agent, told.task_type, rollup.bucket // BUCKET_SECONDS)
+    """(`_WHO`, bucket as in `SpendHistory`, known cost, 0, 0) of roll-ups."""
+    who = (*(usage_dimensions.c[name] for name in _WHO), rollup.bucket // BUCKET_SECONDS)
     return (
         select(*who, func.sum(rollup.cost_micro_usd), literal(0), literal(0))
-        .join_from(usage_rollups, usage_dimensions, told.id == rollup.dimension)
+        .join_from(usage_rollups, usage_dimensions, usage_dimensions.c.id == rollup.dimension)
         .where(*where, rollup.cost_micro_usd != 0)
         .group_by(*who)
     )
 
 
 def _by_quarter(*where: ColumnElement[bool]) -> Select[Any]:
-    """(workspace, agent, task type, bucket, known cost, tokens and number of those whose cost is not known) of rows."""
+    """(`_WHO`, bucket, known cost, tokens and number of those whose cost is not known) of rows."""
     table = llm_usage_log.c
     cut_off = table.status.in_([Status.INTERRUPTED.value, Status.PENDING.value])
     # One on this machine that holds nothing is free.
@@ -137,14 +148,12 @@ def _by_quarter(*where: ColumnElement[bool]) -> Select[Any]:
     unknown = case((cost.is_(None), 1), else_=0)
     tokens = func.coalesce(table.input_tokens, 0) + func.coalesce(table.output_tokens, 0)
     seconds = cast(func.strftime("%s", table.created_at), Integer)
-    who = (
-        table.workspace_profile_id,
-        table.agent,
-        table.task_type,
-        (seconds // BUCKET_SECONDS).label("bucket"),
-    )
+    columns = (*(table[name] for name in _WHO[:_OWN]), *(request_parents.c[name] for name in _WHO[_OWN:]))
+    who = (*columns, (seconds // BUCKET_SECONDS).label("bucket"))
     sums = (func.sum(func.coalesce(cost, 0)), func.sum(unknown * tokens), func.sum(unknown))
-    return select(*who, *sums).where(*where).group_by(*who)
+    parents = request_parents.c.request_id == table.request_id
+    rows = llm_usage_log.outerjoin(request_parents, parents)
+    return select(*who, *sums).select_from(rows).where(*where).group_by(*who)
 
 
 def _as_text(seconds: ColumnElement[int]) -> ColumnElement[str]:
@@ -155,5 +164,5 @@ def _as_text(seconds: ColumnElement[int]) -> ColumnElement[str]:
 def _take(history: SpendHistory, connection: Connection, statement: Select[Any]) -> None:
     rows = connection.execute(statement)
     # The rows of one scope come one after the other, as they were grouped.
-    for who, group in groupby(rows, key=itemgetter(0, 1, 2)):
-        history.fill(Scope(*who), ((row[3], Amount(*row[4:])) for row in group))
+    for who, group in groupby(rows, key=itemgetter(*range(_WIDTH))):
+        history.fill(Scope(*who), ((row[_WIDTH], Amount(*row[_WIDTH + 1 :])) for row in group))

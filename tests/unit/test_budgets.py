@@ -20,9 +20,9 @@ from app.usage.alerts import BudgetAlert
 from app.usage.budget_states import budget_states, burn_down
 from app.usage.budgets import Budgets, Reservation
 from app.usage.ledger import UsageLedger
-from app.usage.limits import Quote, Refusal
+from app.usage.limits import Quote, Refusal, Spent
 from app.usage.periods import Span, span_of
-from app.usage.spend import Scope
+from app.usage.spend import Amount, Scope
 from tests.unit.ledger_rows import NOW, attempt, ended
 
 HOME = Scope("home", None, "chat")
@@ -122,7 +122,7 @@ DAY = {"period": "day", "limit_usd": 1.0, "timezone": "UTC"}
 def reserve(budget: dict[str, Any], asked: Quote, spent: int = 0) -> str | None:
     budgets = Budgets(lambda: made, lambda: NOW)
     made = config(budget)
-    found = budgets.reserve(HOME, asked, spent)
+    found = budgets.reserve(HOME, asked, Spent(Amount(spent)))
     return found.on_limit if isinstance(found, Refusal) else None
 
 

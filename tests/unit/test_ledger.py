@@ -17,7 +17,7 @@ from app.store.database import Database
 from app.usage.journal import AttemptJournal, journal_path, read_journal
 from app.usage.ledger import LedgerLimits, UsageLedger
 from app.usage.receipts import read_receipt
-from app.usage.records import AttemptEnd, CostSource, Status
+from app.usage.records import AttemptEnd, CostSource, Parent, Status
 from tests.unit.ledger_rows import NOW, attempt, ended, receipt_of
 
 LIMITS = LedgerLimits(settle_wait=0.1, retry_pauses=(0.05,))
@@ -51,7 +51,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_row_from_pending_to_settled(database: Database, ledger: UsageLedger) -> None:
-    ledger.begin(attempt("a", session_id="s1", agent="digest"))
+    ledger.begin(attempt("a", session_id="s1", agent="digest", parent=Parent("request-0", None, "debugging")))
     await until(lambda: len(rows(database.path)) == 1)
     (pending,) = rows(database.path)
     assert (pending["status"], pending["success"], pending["settled_at"]) == ("pending", None, None)

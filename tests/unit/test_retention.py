@@ -10,6 +10,7 @@ import pytest
 from app.store.database import Database
 from app.usage.queries import parse_query
 from app.usage.reconcile import verify
+from app.usage.records import Parent
 from app.usage.reports import UsageReports
 from app.usage.retention import drop_old_rows
 from app.usage.rows import Batch, Entry
@@ -21,7 +22,13 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = await Database.open(tmp_path / "sidecar.db", now=NOW)
     entries = [
         Entry(
-            attempt(str(n), created_at=NOW - timedelta(days=n, minutes=n), session_id=f"s{n}", model=f"m{n % 2}"),
+            attempt(
+                str(n),
+                created_at=NOW - timedelta(days=n, minutes=n),
+                session_id=f"s{n}",
+                model=f"m{n % 2}",
+                parent=Parent("asked", "digest", "chat") if n % 3 == 0 else None,
+            ),
             ended(),
             receipt_of(str(n)),
         )
@@ -49,6 +56,7 @@ async def test_old_rows_go_and_their_sums_stay(database: Database) -> None:
     before = [await reports.report(query) for query in queries]
     assert await drop_old_rows(database, 10, NOW) == 29
     assert (await count(database, "llm_usage_log"), await count(database, "request_receipts")) == (12, 11)
+    assert await count(database, "request_parents") == 4
     assert [await reports.report(query) for query in queries] == before
     verified = await verify(database)
     assert (verified.different, verified.checked_from) == (0, "2026-11-14T00:00:00.000Z")

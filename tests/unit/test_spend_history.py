@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.store.database import Database
-from app.usage.records import Status
+from app.usage.records import Parent, Status
 from app.usage.retention import drop_old_rows
 from app.usage.rows import Batch, Entry, mark_interrupted
 from app.usage.spend import KEPT, Amount, Scope, SpendHistory, read_history
@@ -31,6 +31,7 @@ def entries(draw: st.DrawFn, id: str) -> tuple[Entry, bool]:
         task_type=draw(st.sampled_from(["chat", "debugging"])),
         location=draw(st.sampled_from(["cloud", "loopback"])),
         reserved_micro_usd=draw(st.sampled_from([None, 0, 70_000])),
+        parent=draw(st.sampled_from([None, Parent("r", None, "chat"), Parent("r", "digest", "debugging")])),
     )
     fate = draw(st.sampled_from(["ok", "cancelled", "interrupted", "pending"]))
     if fate in ("interrupted", "pending"):
