@@ -108,7 +108,7 @@ class TestQuestions:
     @staticmethod
     def clock(int8: float, exact: float) -> Callable[[], float]:
         """Says that a run of the one graph took `int8`, of the other `exact` seconds."""
-        moments = (moment for took in (int8, exact) for _ in range(PROBES) for moment in (0.0, took))
+        moments = (moment for _ in range(PROBES) for took in (int8, exact) for moment in (0.0, took))
         return lambda: next(moments)
 
     def model(self, folder: Path) -> _Model:
