@@ -7,7 +7,7 @@ the first was better. A file whose best chunk fits is likelier to hold the other
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,18 +60,19 @@ def standard(values: Sequence[float | None]) -> list[float]:
     return [0.0 if value is None else (value - mean) / deviation for value in values]
 
 
-def thinned(ranked: Sequence[int], terms: Mapping[int, str], most: int) -> list[int]:
-    """The first `most` of `ranked` that do not nearly repeat an earlier one. `terms`: each one's words, in order."""
-    kept: list[int] = []
-    seen: list[frozenset[tuple[str, str]]] = []
-    for number in ranked:
-        pairs = _pairs(terms[number])
-        if not any(_jaccard(pairs, other) >= NEAR_DUPLICATE for other in seen):
-            kept.append(number)
-            seen.append(pairs)
-            if len(kept) == most:
-                break
-    return kept
+class Distinct:
+    """Tells of texts, given one after the other, which are new and which nearly repeat one that was."""
+
+    def __init__(self) -> None:
+        self._seen: list[frozenset[tuple[str, str]]] = []
+
+    def new(self, terms: str) -> bool:
+        """`terms`: the text's words, in order."""
+        pairs = _pairs(terms)
+        if any(_jaccard(pairs, other) >= NEAR_DUPLICATE for other in self._seen):
+            return False
+        self._seen.append(pairs)
+        return True
 
 
 def _pairs(terms: str) -> frozenset[tuple[str, str]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -23,8 +23,19 @@ from app.errors import InvalidRequest
 from app.memory import index_rows, index_tables
 from app.memory.chunks import Chunk
 from app.memory.embedder import DIMENSIONS, Embedder, Urgency
-from app.memory.hits import Hit, IndexStats, IndexUnavailable, Query, file_hashes, rank
-from app.memory.hybrid import WEIGHTS, Weights
+from app.memory.hits import (
+    ByVector,
+    ByWords,
+    Hit,
+    IndexStats,
+    IndexUnavailable,
+    file_hashes,
+    near_hits,
+    rank,
+    read_hits,
+    word_hits,
+)
+from app.memory.hybrid import WEIGHTS, Distinct, Weights
 from app.memory.index_rows import CHUNK_COLUMNS, is_in
 from app.memory.model_files import EmbedderUnavailable
 from app.memory.prepared import Prepared, prepare
@@ -184,21 +195,22 @@ class WorkspaceIndex:
         table = await self._table(workspace)
         if table is None or not query.strip():
             return []
-        (by_words, words), (by_vector, asked) = await asyncio.gather(
-            self._by_words(workspace, table, query), self._by_vector(workspace, table, query if vector else None)
+        words, near = await asyncio.gather(
+            self._by_words(workspace, table, query, vector),
+            self._by_vector(workspace, table, query if vector else None),
         )
-        wanted = list(dict.fromkeys([*by_words[:WORD_CHUNKS], *by_vector]))
-        if not wanted:
-            return []
-        found = await self._ask(
-            workspace,
-            table.query()
-            .where(is_in("chunk", wanted))
-            .select([*CHUNK_COLUMNS, "part", "terms", *(["vector"] if asked is not None else [])])
-            .to_arrow(),
-        )
-        # On a thread: word pairs of a hundred candidates are some milliseconds.
-        return await asyncio.to_thread(rank, found, Query(wanted, by_words, words, by_vector, asked), self._weights, k)
+        ranked = rank(words, near, self._weights)
+        distinct, hits, at = Distinct(), list[Hit](), 0
+        while ranked[at:] and len(hits) < k:
+            # A row costs as much to read as it has columns: only those that may be wanted, and few of them repeat.
+            portion = ranked[at : at + k + k // 4 + 2]
+            columns = [*CHUNK_COLUMNS, "part", "terms"]
+            query_rows = table.query().where(is_in("chunk", [r.chunk_id for r in portion])).select(columns)
+            found = await self._ask(workspace, query_rows.to_arrow())
+            # On a thread: word pairs of a hundred chunks are some milliseconds.
+            hits += await asyncio.to_thread(read_hits, portion, found, distinct)
+            at += len(portion)
+        return hits[:k]
 
     async def hashes(self, workspace: str) -> dict[str, str]:
         """Each file's content hash. A file whose chunks disagree is left out, as is all of a removed index: both are
@@ -228,33 +240,34 @@ class WorkspaceIndex:
             vector_index=any(index.columns == ["vector"] for index in indices),
         )
 
-    async def _by_words(self, workspace: str, table: AsyncTable, query: str) -> tuple[list[str], dict[str, float]]:
-        """Ids, best first, and the BM25 of each."""
+    async def _by_words(self, workspace: str, table: AsyncTable, query: str, vector: bool) -> ByWords:
+        """With the vectors of the best, which are read while the question's own is made."""
         wanted = query_terms(query, QUERY_TERMS)
         if not wanted:
-            return [], {}
+            return ByWords()
         from lancedb.query import MatchQuery
 
         match = MatchQuery(" ".join(wanted), "terms")  # type: ignore[call-arg]
-        search = table.query().nearest_to_text(match)
-        found = await self._ask(workspace, search.select(["chunk", "_score"]).limit(SCORED_CHUNKS).to_arrow())
-        scores = dict(zip(found.column("chunk").to_pylist(), found.column("_score").to_pylist(), strict=True))
-        return sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id)), scores
+        search = table.query().nearest_to_text(match).select(["chunk", "path_key", "_score"])
+        found = await self._ask(workspace, search.limit(SCORED_CHUNKS).to_arrow())
+        words = word_hits(found, WORD_CHUNKS)
+        if not (words.candidates and vector and self._embedder.available):
+            return words
+        rows = table.query().where(is_in("chunk", words.candidates)).select(["chunk", "vector"])
+        return replace(words, vectors=await self._ask(workspace, rows.to_arrow()))
 
-    async def _by_vector(
-        self, workspace: str, table: AsyncTable, query: str | None
-    ) -> tuple[list[str], Vectors | None]:
-        """Ids, nearest first, and the query's vector; neither without the model."""
+    async def _by_vector(self, workspace: str, table: AsyncTable, query: str | None) -> ByVector:
+        """Nothing without the model."""
         if query is None:
-            return [], None
+            return ByVector()
         try:
             asked: Vectors = await self._embedder.question(query)
         except EmbedderUnavailable:
-            return [], None
+            return ByVector()
         # Of unit vectors the Euclidean order is the cosine's; cosine tables change their scale once indexed.
         search = table.query().nearest_to(asked).distance_type("l2").nprobes(_PROBES)
-        found = await self._ask(workspace, search.select(["chunk", "_distance"]).limit(VECTOR_ROWS).to_arrow())
-        return list(dict.fromkeys(found.column("chunk").to_pylist())), asked
+        search = search.select(["chunk", "path_key", "_distance"]).limit(VECTOR_ROWS)
+        return near_hits(await self._ask(workspace, search.to_arrow()), asked)
 
     # -- keeping in order
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.memory.chunks import Chunk
-from app.memory.hybrid import Candidate, Weights, fuse, standard, thinned
+from app.memory.hybrid import Candidate, Distinct, Weights, fuse, standard
 from app.memory.searchable import (
     MAX_CONTEXT_CHARACTERS,
     MAX_PASSAGES,
@@ -132,16 +133,19 @@ class TestFusion:
 
 
 class TestThinning:
+    @staticmethod
+    def kept(texts: Iterable[str]) -> list[str]:
+        distinct = Distinct()
+        return [text for text in texts if distinct.new(text)]
+
     def test_the_second_of_two_that_nearly_agree_goes(self) -> None:
         text = " ".join(f"w{n}" for n in range(50))
-        terms = {0: text, 1: f"{text} more", 2: "other words", 3: text.replace("w25", "x").replace("w40", "y")}
-        assert thinned([1, 0, 2, 3], terms, 10) == [1, 2, 3]
+        different = text.replace("w25", "x").replace("w40", "y")
+        assert self.kept([f"{text} more", text, "other words", different]) == [f"{text} more", "other words", different]
 
-    @given(st.lists(st.text(alphabet="ab ", max_size=12), max_size=12), st.integers(1, 12))
-    def test_the_order_stays_the_first_stays_and_nothing_twice(self, texts: list[str], most: int) -> None:
-        ranked = list(range(len(texts)))
-        kept = thinned(ranked, dict(enumerate(texts)), most)
-        assert kept == sorted(kept)
-        assert len(kept) <= most
-        assert kept[:1] == ranked[:1]
-        assert len({texts[number] for number in kept}) == len(kept)
+    @given(st.lists(st.text(alphabet="ab ", max_size=12), max_size=12))
+    def test_the_order_stays_the_first_stays_and_nothing_twice(self, texts: list[str]) -> None:
+        kept = self.kept(texts)
+        places = [texts.index(text) for text in kept]
+        assert places == sorted(set(places))
+        assert kept[:1] == texts[:1]
