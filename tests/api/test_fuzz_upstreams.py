@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import random
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +20,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tests.fakes import wires
+from tests.fakes import text_wires, wires
 from tests.fakes.sidecar import RunningSidecar, parse_events, running_sidecar
 from tests.fakes.steps import Reply
 
@@ -30,12 +31,18 @@ SEED = int(os.environ.get("FUZZ_SEED", "20261127"))
 AT_ONCE = 6
 GROWTH = 48 * 1024 * 1024
 """Bytes. A reader that kept what it was fed would keep far more: some cases send a line without an end."""
-MODELS: dict[str, wires.Wire] = {
-    "ollama/a": wires.OLLAMA,
-    "openai/b": wires.OPENAI,
-    "anthropic/c": wires.ANTHROPIC,
-    "gemini/gemini-2.0-flash": wires.GEMINI,
+CHAT, TEXT = "/api/v1/chat", "/v1/completions"
+WIRES: dict[tuple[str, str], wires.Wire] = {
+    (CHAT, "ollama/a"): wires.OLLAMA,
+    (CHAT, "openai/b"): wires.OPENAI,
+    (CHAT, "anthropic/c"): wires.ANTHROPIC,
+    (CHAT, "gemini/gemini-2.0-flash"): wires.GEMINI,
+    (TEXT, "ollama/a"): text_wires.GENERATE,
+    (TEXT, "hosted_vllm/d"): text_wires.COMPLETIONS,
 }
+"""By the route that is asked and the model that answers."""
+
+Target = tuple[str, str]
 
 
 @dataclass
@@ -45,12 +52,14 @@ class Torn:
     port: int = 0
     cases: dict[str, tuple[list[bytes], bool]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    paths: set[str] = field(default_factory=set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         text = await request.text()
         name = next((n for n in self.cases if f"case {n}." in text), None)
         if name is None:
             return web.Response(status=404)
+        self.paths.add(request.path)
         pieces, reset = self.cases[name]
         response = web.StreamResponse(headers={"content-type": self.kinds[name]})
         await response.prepare(request)
@@ -96,6 +105,7 @@ def entries(port: int) -> list[dict[str, Any]]:
         {"id": "openai/b", "api_base": f"{url}/v1", "location": "cloud", "context_window": 8192},
         {"id": "anthropic/c", "api_base": url, "location": "cloud", "context_window": 8192},
         {"id": "gemini/gemini-2.0-flash", "api_base": url, "location": "cloud", "context_window": 8192},
+        {"id": "hosted_vllm/d", "api_base": f"{url}/v1", "context_window": 8192},
     ]
 
 
@@ -159,17 +169,16 @@ async def test_whatever_a_server_sends_the_answer_has_one_end(lab: Lab) -> None:
     room = asyncio.Semaphore(AT_ONCE)
     ends: dict[str, int] = {}
 
-    async def one(number: int, model: str) -> None:
+    async def one(number: int, target: Target) -> None:
         async with room:
-            response = await asyncio.wait_for(ask(lab, number, model), 30)
-        told = [event.name for event in parse_events(response) if event.name in ("done", "error")]
-        assert len(told) == 1, f"seed {SEED}, case {number}, {model}: {told}"
+            told = await asyncio.wait_for(ask(lab, number, *target), 30)
+        assert len(told) == 1, f"seed {SEED}, case {number}, {target}: {told}"
         ends[told[0]] = ends.get(told[0], 0) + 1
         lab.server.cases.pop(str(number))
 
-    plan = [(number, chance.choice(list(MODELS))) for number in range(CASES)]
-    for number, model in plan:
-        prepare(lab, chance, number, model)
+    plan = [(number, chance.choice(list(WIRES))) for number in range(CASES)]
+    for number, target in plan:
+        prepare(lab, chance, number, target)
     warm = CASES // 3
     await asyncio.gather(*(one(*case) for case in plan[:warm]))
     gc.collect()
@@ -182,21 +191,36 @@ async def test_whatever_a_server_sends_the_answer_has_one_end(lab: Lab) -> None:
     assert ends["error"] > CASES // 10
     # The control: not every harm ruins an answer. Which ones do depends on where the network cuts, some 4 to 7 in 100.
     assert ends["done"] > CASES // 100
+    assert {"/api/chat", "/api/generate", "/v1/chat/completions", "/v1/completions"} < lab.server.paths
     rows = lab.sidecar.rows()
     assert "pending" not in {row["status"] for row in rows}
     assert (await lab.sidecar.http.get("/health")).status_code == 200
 
 
-def prepare(lab: Lab, chance: random.Random, number: int, model: str) -> None:
-    wire = MODELS[model]
+def prepare(lab: Lab, chance: random.Random, number: int, target: Target) -> None:
+    wire = WIRES[target]
     text = tuple(chance.choice(["a ", "é", "日本", "\n\n", "🦉", "word "]) for _ in range(12))
-    body = b"".join(frame.data for frame in wire.frames(Reply(text=text), model, 10))
+    body = b"".join(frame.data for frame in wire.frames(Reply(text=text), target[1], 10))
     harmed = chance.choice(HARMS)(chance, body)
     lab.server.cases[str(number)] = (pieces_of(chance, harmed), chance.random() < 0.3)
     lab.server.kinds[str(number)] = wire.content_type
 
 
-async def ask(lab: Lab, number: int, model: str) -> str:
-    response = await lab.sidecar.http.post("/api/v1/chat", json={"query": f"case {number}.", "model": model})
-    assert response.status_code == 200, (number, response.text)
-    return response.text
+async def ask(lab: Lab, number: int, route: str, model: str) -> list[str]:
+    """The terminal events the client saw, in the order they came."""
+    query = f"case {number}."
+    if route == CHAT:
+        response = await lab.sidecar.http.post(route, json={"query": query, "model": model})
+        assert response.status_code == 200, (number, response.text)
+        return [event.name for event in parse_events(response.text) if event.name in ("done", "error")]
+    response = await lab.sidecar.http.post(route, json={"prompt": query, "model": model, "stream": True})
+    return ends_of_text(response.status_code, response.text)
+
+
+def ends_of_text(status: int, body: str) -> list[str]:
+    """As of OpenAI's "Completions": a status where nothing had come, a `data` with `error`, or `[DONE]`."""
+    if status != 200:
+        assert "error" in json.loads(body)
+        return ["error"]
+    told = [line.removeprefix("data: ") for line in body.split("\n") if line.startswith("data: ")]
+    return ["done" if data == "[DONE]" else "error" for data in told if data == "[DONE]" or "error" in json.loads(data)]
