@@ -147,9 +147,13 @@ class Inbox:
         """Remove what was put away before then; how many went."""
         return await self._database.write(lambda connection: remove_archived(connection, before))
 
-    async def since(self, seq: int | None, workspace: str | None) -> AsyncIterator[list[Notification]]:
-        """Batches of what was posted after `seq` (None: from now on), without an end."""
-        last = (await self._find(None, None))[1] if seq is None else seq
+    async def newest(self) -> int:
+        """The number of what was posted last; 0: nothing was."""
+        return (await self._find(None, None))[1]
+
+    async def since(self, seq: int, workspace: str | None) -> AsyncIterator[list[Notification]]:
+        """Batches of what was posted after `seq`, without an end."""
+        last = seq
         while True:
             found, after = await self._find(last, workspace)
             last = max(last, after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -46,6 +46,26 @@ class Progress:
 News: TypeAlias = Line | Progress
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """`news`, and how many lines had been said by then: a listener who comes back goes on after that `number`."""
+
+    number: int
+    news: News
+
+
+def numbered(lines: Sequence[Line]) -> list[Heard]:
+    """The lines that were kept, as `RunLog.lines` or the store gives them, under the numbers they were said with.
+
+    The line that stands for those that were left out has the number of the last of them.
+    """
+    left_out = 0
+    if len(lines) > FIRST_LINES + LAST_LINES:
+        left_out = int(lines[FIRST_LINES].text.strip("[]").partition(" ")[0])
+    gap = max(0, left_out - 1)  # the line in their place counts as one of them
+    return [Heard(n + 1 + (gap if n >= FIRST_LINES else 0), line) for n, line in enumerate(lines)]
+
+
 class RunLog:
     """One run's. Used from the event loop."""
 
@@ -56,7 +76,8 @@ class RunLog:
         self._first: list[Line] = []
         self._last: deque[Line] = deque(maxlen=LAST_LINES)
         self._left_out = 0
-        self._listeners: dict[int, deque[News]] = {}
+        self._said = 0
+        self._listeners: dict[int, deque[Heard]] = {}
         self._told = asyncio.Event()
         self.current: Progress | None = None
         self.closed = False
@@ -89,6 +110,7 @@ class RunLog:
 
     def _line(self, level: Level, text: str) -> None:
         line = Line(to_text(self._now()), level, self._clean(text))
+        self._said += 1
         log.debug("run %s: %s", self._run_id, line.text)
         if len(self._first) < FIRST_LINES:
             self._first.append(line)
@@ -105,7 +127,7 @@ class RunLog:
     def _tell(self, news: News) -> None:
         self.version += 1
         for waiting in self._listeners.values():
-            waiting.append(news)
+            waiting.append(Heard(self._said, news))
         self._told.set()
         self._told = asyncio.Event()
 
@@ -123,10 +145,12 @@ class RunLog:
         """(progress, lines) as they are stored."""
         return asdict(self.current) if self.current else None, [asdict(line) for line in self.lines]
 
-    async def listen(self) -> AsyncIterator[list[News]]:
-        """What was said so far, then what is said, as it comes; ends with the run."""
-        waiting: deque[News] = deque(maxlen=MAX_WAITING)
-        so_far: list[News] = [*self.lines, *([self.current] if self.current else [])]
+    async def listen(self, after: int = 0) -> AsyncIterator[list[Heard]]:
+        """The lines said so far after number `after` and where it stands, then what is said; ends with the run."""
+        waiting: deque[Heard] = deque(maxlen=MAX_WAITING)
+        so_far = [heard for heard in numbered(self.lines) if heard.number > after]
+        if self.current:
+            so_far.append(Heard(self._said, self.current))
         self._listeners[id(waiting)] = waiting
         try:
             if so_far:

@@ -26,7 +26,7 @@ from app.agents.base import Agent
 from app.agents.door import Taint
 from app.agents.performing import Ending, Tools, perform
 from app.agents.records import Outcome, Run, RunCost, State
-from app.agents.runlog import Line, News, Progress, RunLog
+from app.agents.runlog import Heard, Line, Progress, RunLog, numbered
 from app.config.schema import AgentEntry, Profile
 from app.errors import Conflict, NotFound, SidecarError
 from app.store.tables import to_text
@@ -265,17 +265,18 @@ class Runs:
             return False
         return True
 
-    async def listen(self, run_id: str) -> AsyncIterator[list[News]]:
-        """What the run has said and says, until it is over. Raises `NotFound`."""
+    async def listen(self, run_id: str, after: int = 0) -> AsyncIterator[list[Heard]]:
+        """What the run has said after line `after` and says, until it is over. Raises `NotFound`."""
         live = self._by_id.get(run_id)
         if live is not None:
-            async for news in live.log.listen():
-                yield news
+            async for heard in live.log.listen(after):
+                yield heard
             return
         detail = await self.get(run_id)
-        told: list[News] = [Line(**line) for line in detail.lines]
+        lines = numbered([Line(**line) for line in detail.lines])
+        told = [heard for heard in lines if heard.number > after]
         if detail.run.progress is not None:
-            told.append(Progress(**detail.run.progress))
+            told.append(Heard(lines[-1].number if lines else 0, Progress(**detail.run.progress)))
         if told:
             yield told
 

@@ -12,12 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.agents.records import Run, RunCost, State
-from app.agents.runlog import Line, News
+from app.agents.notification_rows import parse_cursor
+from app.agents.runlog import Heard, Line
 from app.agents.runs import RunDetail
 from app.agents.service import WAIT_SECONDS, AgentView
 from app.api.agent_schemas import AgentDetail, AgentList, RunDetailResult, RunList, RunResult, TriggerBody
 from app.api.deps import Api, DirectRoute, api_of, body_docs, body_of, json_response, v1_router
-from app.api.feed import Feed, FeedItem
+from app.api.feed import LAST_EVENT_ID, Feed, FeedItem, resumes_after
 from app.api.results import Problem
 from app.errors import InvalidRequest
 from app.store.tables import to_text
@@ -182,29 +183,37 @@ async def run(request: Request, run_id: RunId) -> Any:
     operation_id="run_events",
     responses={
         200: {
-            "description": "Server-Sent Events: `progress`, `log`, and one `done` with the run when it is over",
+            "description": "Server-Sent Events: `log`, its line's number as `id`; `progress`; and one `done` with the "
+            "run when it is over",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         **_NO_RUN,
     },
-    openapi_extra={"parameters": [{"name": "run_id", "in": "path", "required": True, "schema": {"type": "string"}}]},
+    openapi_extra={
+        "parameters": [
+            {"name": "run_id", "in": "path", "required": True, "schema": {"type": "string"}},
+            resumes_after("The number of the last line that was received; from the first where absent."),
+        ]
+    },
 )
 async def events(request: Request) -> Any:
     """What the run has said so far, then what it says, until it is over. Leaving does not end the run."""
     api, run_id = api_of(request), str(request.path_params["run_id"])
+    after = parse_cursor(request.headers.get("last-event-id"), LAST_EVENT_ID) or 0
     await api.services.agents.runs.get(run_id)
-    return Feed(_events(api, run_id), api.streams, api.patience)
+    return Feed(_events(api, run_id, after), api.streams, api.patience, after=after)
 
 
-async def _events(api: Api, run_id: str) -> AsyncGenerator[list[FeedItem], None]:
+async def _events(api: Api, run_id: str, after: int) -> AsyncGenerator[list[FeedItem], None]:
     runs = api.services.agents.runs
-    async for news in runs.listen(run_id):
-        yield [_event(one) for one in news]
+    async for batch in runs.listen(run_id, after):
+        yield [_event(heard) for heard in batch]
     yield [FeedItem("done", detail_data(await runs.get(run_id)), last=True)]
 
 
-def _event(news: News) -> FeedItem:
-    return FeedItem("log" if isinstance(news, Line) else "progress", asdict(news))
+def _event(heard: Heard) -> FeedItem:
+    name = "log" if isinstance(heard.news, Line) else "progress"
+    return FeedItem(name, asdict(heard.news), id=heard.number)
 
 
 @router.post(

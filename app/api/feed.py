@@ -18,6 +18,14 @@ from app.errors import SidecarError
 
 log = logging.getLogger(__name__)
 
+LAST_EVENT_ID = "Last-Event-ID"
+
+
+def resumes_after(description: str) -> dict[str, Any]:
+    """The header of a feed that can be read on, for openapi.json."""
+    schema = {"type": "integer", "minimum": 0}
+    return {"name": LAST_EVENT_ID, "in": "header", "description": description, "schema": schema}
+
 
 @dataclass(frozen=True, slots=True)
 class FeedItem:
@@ -34,14 +42,24 @@ class Feed:
     """An ASGI response that streams batches of events, ids counting up; a comment is sent in every silence.
 
     A feed that has no end of its own goes on until the client leaves or the sidecar shuts down, which it says with one
-    `error` event.
+    `error` event. That has the id of the event before it: whoever reads on with it misses nothing.
+
+    `after`: where a feed that can be read on begins; it is told at once, so that also a reader who is cut off before
+    the first event knows it.
     """
 
-    def __init__(self, batches: AsyncGenerator[list[FeedItem], None], streams: OpenStreams, patience: Patience) -> None:
+    def __init__(
+        self,
+        batches: AsyncGenerator[list[FeedItem], None],
+        streams: OpenStreams,
+        patience: Patience,
+        after: int | None = None,
+    ) -> None:
         self._batches = batches
         self._streams = streams
         self._patience = patience
-        self._next_id = 1
+        self._last_id = after or 0
+        self._head = RETRY if after is None else RETRY + b"id: %d\n\n" % after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = Watch(self._streams, receive)
@@ -49,7 +67,7 @@ class Feed:
         fault: SidecarError | None = None
         try:
             async with aclosing(self._batches), watch:
-                await pulse.write(RETRY)
+                await pulse.write(self._head)
                 async for batch in self._batches:
                     last = any(item.last for item in batch)
                     watch.final = last
@@ -68,17 +86,15 @@ class Feed:
         if watch.ended is Ended.STALLED:
             await abort(scope, receive)
         elif watch.ended is not Ended.LEFT:
-            end = b"" if fault is None else self._encode([_error(fault, scope)])
+            end = b"" if fault is None else self._encode([self._error(fault, scope)])
             await send({"type": "http.response.body", "body": end, "more_body": False})
 
     def _encode(self, batch: list[FeedItem]) -> bytes:
         parts = []
         for item in batch:
-            number = self._next_id if item.id is None else item.id
-            parts.append(b"id: %d\nevent: %b\ndata: %b\n\n" % (number, item.name.encode(), dumps(item.data)))
-            self._next_id = number + 1
+            self._last_id = self._last_id + 1 if item.id is None else item.id
+            parts.append(b"id: %d\nevent: %b\ndata: %b\n\n" % (self._last_id, item.name.encode(), dumps(item.data)))
         return b"".join(parts)
 
-
-def _error(fault: SidecarError, scope: Scope) -> FeedItem:
-    return FeedItem("error", problem_body(fault, request_id_of(scope)), last=True)
+    def _error(self, fault: SidecarError, scope: Scope) -> FeedItem:
+        return FeedItem("error", problem_body(fault, request_id_of(scope)), last=True, id=self._last_id)

@@ -13,7 +13,7 @@ from app.agents.notification_rows import MAX_PAGE, Filter, parse_cursor
 from app.agents.notifications import data_of
 from app.api.callers import caller_of
 from app.api.deps import Api, DirectRoute, api_of, json_response, v1_router
-from app.api.feed import Feed, FeedItem
+from app.api.feed import LAST_EVENT_ID, Feed, FeedItem, resumes_after
 from app.api.results import NotificationList, NotificationResult, Problem, ReadAllResult
 
 router = v1_router("notifications")
@@ -21,7 +21,8 @@ live = v1_router("notifications", route_class=DirectRoute)
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "`notification_not_found`"}}
 _STREAM = (
-    "Server-Sent Events without an end: `notification`, its number as `id`. With `Last-Event-ID` it begins after that."
+    "Server-Sent Events without an end: `notification`, its number as `id`. With `Last-Event-ID` it begins after that, "
+    "else with now; the first `id`, which stands alone, says after which."
 )
 
 
@@ -68,15 +69,17 @@ async def notifications(request: Request, params: Annotated[NotificationParams, 
         422: {"model": Problem},
         429: {"model": Problem, "description": "`too_many_streams`"},
     },
+    openapi_extra={"parameters": [resumes_after("The number of the last notification that was received.")]},
 )
 async def notification_events(request: Request) -> Any:
     """What is posted from now on, and before that what was posted since `Last-Event-ID`."""
     api = api_of(request)
-    last = parse_cursor(request.headers.get("last-event-id"), "Last-Event-ID")
-    return Feed(_told(api, last, caller_of(request).workspace), api.pages, api.patience)
+    given = parse_cursor(request.headers.get("last-event-id"), LAST_EVENT_ID)
+    last = await api.services.inbox.newest() if given is None else given
+    return Feed(_told(api, last, caller_of(request).workspace), api.pages, api.patience, after=last)
 
 
-async def _told(api: Api, last: int | None, workspace: str | None) -> AsyncGenerator[list[FeedItem], None]:
+async def _told(api: Api, last: int, workspace: str | None) -> AsyncGenerator[list[FeedItem], None]:
     async for batch in api.services.inbox.since(last, workspace):
         yield [FeedItem("notification", data_of(notification), id=notification.seq) for notification in batch]
 

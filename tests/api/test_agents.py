@@ -62,6 +62,13 @@ async def test_a_run_that_is_not_waited_for_can_be_watched(sidecar: RunningSidec
     assert events[-1].name == "done"
     assert events[-1].data["withheld"][0] == "would store backup"
     assert {event.name for event in events[:-1]} <= {"log", "progress"}
+    # A reader who comes back gets what it had not, and the end once more.
+    lines = [event.id for event in events if event.name == "log"]
+    assert lines == list(range(1, len(lines) + 1))
+    back = await sidecar.http.get(f"/api/v1/runs/{run_id}/events", headers={"Last-Event-ID": str(len(lines))})
+    assert [event.name for event in parse_events(back.text) if event.name != "progress"] == ["done"]
+    refused = await sidecar.http.get(f"/api/v1/runs/{run_id}/events", headers={"Last-Event-ID": "-1"})
+    assert (refused.status_code, refused.json()["field"]) == (422, "Last-Event-ID")
 
 
 async def test_the_list_says_what_is_scheduled_and_what_is_lacking(sidecar: RunningSidecar) -> None:

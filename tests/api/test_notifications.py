@@ -130,6 +130,23 @@ async def test_the_stream_resumes(tmp_path: Path) -> None:
         assert found == [(str(seq), "missed"), (str(seq + 1), "live")]
 
 
+async def test_a_reader_who_is_cut_off_knows_where_to_go_on(tmp_path: Path) -> None:
+    async with sidecar(tmp_path) as running:
+        inbox = running.services.inbox
+        await inbox.post(News("open", "test", "before"))
+        text = ""
+        async with running.http.stream("GET", "/api/v1/notifications/events") as stream:
+            async for piece in stream.aiter_text():
+                text += piece
+                if "\nid: " in text and not running.services.shutting_down.is_set():
+                    # Also one who has received nothing yet; and the end says the number to go on after, no other.
+                    assert "id: 1\n\n" in text
+                    running.services.shutting_down.set()
+        assert "event: error" in text
+        assert text.count("id: 1\n") == 2
+        assert "id: 2" not in text
+
+
 async def test_a_webhook_is_signed_and_tried_again_and_never_sent_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
