@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from app.agents.notifications import News
 from app.api.resumable import KeepLimits
 from tests.clients import npm
 from tests.fakes.laboratory import Laboratory, eventually
@@ -45,7 +46,13 @@ async def live(folder: Path, url: str, name: str) -> None:
     assert re.search(rf"^ok \d+ - {name}$", said.decode(), re.MULTILINE), said.decode()
 
 
-@pytest.mark.parametrize("name", ["chat", "text and whole", "errors", "sessions", "happenings", "everything else"])
+READY = [
+    *("chat", "text and whole", "errors", "sessions", "everything else"),
+    *("runs", "search", "happenings", "happenings go on after a cut"),
+]
+
+
+@pytest.mark.parametrize("name", READY)
 async def test_against_ready_models(lab: Laboratory, built: Path, name: str) -> None:
     await live(built, lab.sidecar.url, name)
 
@@ -117,6 +124,21 @@ async def test_two_at_once(lab: Laboratory, built: Path) -> None:
     lab.provider.script(Reply(WORDS, delay=0.005), model="coder")
     lab.provider.script(Reply(("other",)), model="small")
     await live(built, lab.sidecar.url, "two at once")
+
+
+async def test_notifications(lab: Laboratory, built: Path) -> None:
+    for number in range(2):
+        await lab.sidecar.services.inbox.post(News("open", "test", f"news {number}"))
+    await live(built, lab.sidecar.url, "notifications")
+
+
+async def test_a_feed_goes_on_after_a_cut(lab: Laboratory, built: Path) -> None:
+    going = asyncio.create_task(live(built, lab.sidecar.url, "a feed goes on after a cut"))
+    while b"sidecar_open_pages 0" in (await lab.http.get("/metrics")).content and not going.done():
+        await asyncio.sleep(0.02)
+    for number in range(4):
+        await lab.sidecar.services.inbox.post(News("open", "test", f"live {number}"))
+    await going
 
 
 @pytest_asyncio.fixture(loop_scope="module")

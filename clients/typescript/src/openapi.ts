@@ -6073,13 +6073,16 @@ export interface operations {
     notification_events: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The number of the last notification that was received. */
+                "Last-Event-ID"?: number;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Server-Sent Events without an end: `notification`, its number as `id`. With `Last-Event-ID` it begins after that. */
+            /** @description Server-Sent Events without an end: `notification`, its number as `id`. With `Last-Event-ID` it begins after that, else with now; the first `id`, which stands alone, says after which. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6320,7 +6323,10 @@ export interface operations {
     run_events: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The number of the last line that was received; from the first where absent. */
+                "Last-Event-ID"?: number;
+            };
             path: {
                 run_id: string;
             };
@@ -6328,7 +6334,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Server-Sent Events: `progress`, `log`, and one `done` with the run when it is over */
+            /** @description Server-Sent Events: `log`, its line's number as `id`; `progress`; and one `done` with the run when it is over */
             200: {
                 headers: {
                     [name: string]: unknown;

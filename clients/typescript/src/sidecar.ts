@@ -1,5 +1,5 @@
-import { BACKOFF, ChatStream, parsed, textOf, type Backoff, type ChatOptions, type ResumeOptions } from "./chat.js";
-import { SidecarError, type Problem } from "./errors.js";
+import { BACKOFF, ChatStream, textOf, type Backoff, type ChatOptions, type ResumeOptions } from "./chat.js";
+import { feed, type FeedOptions } from "./feed.js";
 import { Transport, type SidecarOptions } from "./transport.js";
 import type {
   AnswerOf,
@@ -7,7 +7,6 @@ import type {
   ChatResult,
   ExplainBody,
   FeedbackBody,
-  FeedEvent,
   Happening,
   MessagesBody,
   NotificationEvent,
@@ -174,9 +173,13 @@ export class Sidecar {
     return this.#transport.json("POST", `/api/v1/runs/${encodeURIComponent(id)}/cancel`, options);
   }
 
-  /** What a run has said so far, then what it says, to its `done`. Leaving the loop does not end the run. */
-  runEvents(id: string, options: Options = {}): AsyncGenerator<RunEvent, void, undefined> {
-    return this.#feed<RunEvent>(`/api/v1/runs/${encodeURIComponent(id)}/events`, options);
+  /**
+   * What a run has said so far, then what it says, to its `done`; through cut connections by itself. With `lastEventId`
+   * what it said after that line. Leaving the loop does not end the run.
+   */
+  runEvents(id: string, options: FeedOptions & { lastEventId?: number } = {}): AsyncGenerator<RunEvent, void, undefined> {
+    const path = `/api/v1/runs/${encodeURIComponent(id)}/events`;
+    return feed<RunEvent>(this.#transport, { path, after: options.lastEventId, resumable: true }, options);
   }
 
   // -- live
@@ -190,34 +193,22 @@ export class Sidecar {
   }
 
   /**
-   * Notifications as they are posted, until the loop is left; with `lastEventId` those since that one first. Throws
-   * `connection_lost` when it is cut: call it again with the `id` of the last event.
+   * Notifications as they are posted, until the loop is left; with `lastEventId` those since that one first. A cut is
+   * waited out, and what was posted meanwhile comes then.
    */
   notificationEvents(
-    options: Options & { lastEventId?: number } = {},
+    options: FeedOptions & { lastEventId?: number } = {},
   ): AsyncGenerator<NotificationEvent, void, undefined> {
-    const after = options.lastEventId;
-    const headers: Record<string, string> = after === undefined ? {} : { "Last-Event-ID": String(after) };
-    return this.#feed<NotificationEvent>("/api/v1/notifications/events", options, headers);
+    const source = { path: "/api/v1/notifications/events", after: options.lastEventId, resumable: true };
+    return feed<NotificationEvent>(this.#transport, source, options);
   }
 
-  /** What happens in the sidecar from now on, until the loop is left. */
-  events(options: Options = {}): AsyncGenerator<Happening, void, undefined> {
-    return this.#feed<Happening>("/api/v1/events", options);
-  }
-
-  async *#feed<Event extends FeedEvent>(
-    path: string,
-    { signal }: Options,
-    headers: Record<string, string> = {},
-  ): AsyncGenerator<Event, void, undefined> {
-    const response = await this.#transport.send("GET", path, { headers, signal });
-    for await (const raw of this.#transport.events(response, signal)) {
-      const data = parsed(raw);
-      if (raw.event === "error") throw SidecarError.fromProblem(data as Problem);
-      yield { type: raw.event, id: raw.id === undefined ? undefined : Number(raw.id), data } as Event;
-      if (raw.event === "done") return;
-    }
-    throw new SidecarError("connection_lost", "The feed ended before it was over.");
+  /**
+   * What happens in the sidecar from now on, until the loop is left. A cut is waited out; then comes a `hello` and a
+   * `missed`: nothing of what happened meanwhile is told again.
+   */
+  events(options: FeedOptions = {}): AsyncGenerator<Happening, void, undefined> {
+    const gap: Happening = { type: "missed", id: undefined, data: {} };
+    return feed<Happening>(this.#transport, { path: "/api/v1/events", resumable: false, gap }, options);
   }
 }

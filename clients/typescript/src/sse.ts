@@ -26,6 +26,8 @@ export class SseParser {
   #event = "";
   #id: string | undefined;
   #held = 0;
+  /** The last `id` of a block that has ended, also of one without an event: where a reader goes on after. */
+  lastEventId: string | undefined;
   #afterCarriageReturn = false;
 
   constructor(maxCharacters = 8 * 2 ** 20) {
@@ -87,6 +89,7 @@ export class SseParser {
     this.#event = "";
     this.#id = undefined;
     this.#held = 0;
+    this.lastEventId = id ?? this.lastEventId;
     if (lines.length === 0) return undefined;
     return id === undefined ? { event, data: lines.join("\n") } : { event, data: lines.join("\n"), id };
   }

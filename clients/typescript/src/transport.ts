@@ -82,9 +82,13 @@ export class Transport {
 
   /**
    * The events of a response until it ends. Throws `connection_lost` where it breaks off or stays silent; leaving
-   * the loop closes the connection.
+   * the loop closes the connection. `heard` is told the last id so far, before the events that came with it.
    */
-  async *events(response: Response, signal?: AbortSignal): AsyncGenerator<SseEvent, void, undefined> {
+  async *events(
+    response: Response,
+    signal?: AbortSignal,
+    heard?: (lastEventId: string) => void,
+  ): AsyncGenerator<SseEvent, void, undefined> {
     const requestId = response.headers.get("x-request-id") ?? undefined;
     if (response.body === null || !(response.headers.get("content-type") ?? "").startsWith("text/event-stream")) {
       await response.body?.cancel().catch(() => undefined);
@@ -97,7 +101,9 @@ export class Transport {
       for (;;) {
         const { done, value } = await this.#read(reader);
         if (done) return;
-        for (const event of parser.push(value)) yield event;
+        const events = parser.push(value);
+        if (parser.lastEventId !== undefined) heard?.(parser.lastEventId);
+        yield* events;
       }
     } catch (cause) {
       signal?.throwIfAborted();
@@ -148,17 +154,17 @@ function queryText(query: Query | undefined): string {
 }
 
 /** Resolves after `ms`; rejects with the signal's reason once it fires. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
+    if (signal?.aborted) return reject(signal.reason);
     const fired = () => {
       clearTimeout(timer);
-      reject(signal.reason);
+      reject(signal?.reason);
     };
     const timer = setTimeout(() => {
-      signal.removeEventListener("abort", fired);
+      signal?.removeEventListener("abort", fired);
       resolve();
     }, ms);
-    signal.addEventListener("abort", fired, { once: true });
+    signal?.addEventListener("abort", fired, { once: true });
   });
 }

@@ -78,7 +78,7 @@ export interface FeedEvent<Type extends string = string, Data = unknown> {
   readonly data: Data;
 }
 
-/** `GET /api/v1/events`. After `missed` read again what is shown: some of it is old. */
+/** `GET /api/v1/events`. After `missed`, also after each cut, read again what is shown: some of it is old. */
 export type Happening =
   | FeedEvent<"hello", { readonly instance_id: string }>
   | FeedEvent<
@@ -101,8 +101,8 @@ export type NotificationEvent = FeedEvent<"notification", Notification>;
 
 /** `GET /api/v1/runs/{run_id}/events`: `done` comes last, with the run. */
 export type RunEvent =
-  | FeedEvent<"progress", Record<string, unknown>>
-  | FeedEvent<"log", Record<string, unknown>>
+  | FeedEvent<"progress", Schemas["ProgressResult"]>
+  | FeedEvent<"log", Schemas["LineResult"]>
   | FeedEvent<"done", RunDetail>;
 
 type Operation = keyof operations;

@@ -245,3 +245,76 @@ test("happenings", async () => {
   }
   assert.deepEqual(types, ["hello", "settled"]);
 });
+
+test("runs", async () => {
+  const started = await sidecar.trigger({ agent: "maintenance", wait: true }, { idempotencyKey: "ts-runs" });
+  assert.equal((await sidecar.trigger({ agent: "maintenance" }, { idempotencyKey: "ts-runs" })).run_id, started.run_id);
+  const events = await all(sidecar.runEvents(started.run_id));
+  assert.equal(events.at(-1).type, "done");
+  assert.equal(events.at(-1).data.run_id, started.run_id);
+  assert.equal((await sidecar.run(started.run_id)).state, events.at(-1).data.state);
+  assert.ok((await sidecar.runs({ limit: 100 })).runs.some((run) => run.run_id === started.run_id));
+  const [first] = events;
+  assert.equal(first.type, "log");
+  assert.deepEqual(await all(sidecar.runEvents(started.run_id, { lastEventId: first.id })), events.slice(1));
+});
+
+test("notifications", async () => {
+  const { notifications } = await sidecar.notifications();
+  assert.equal(notifications.length, 2);
+  const seen = [];
+  for await (const event of sidecar.notificationEvents({ lastEventId: 0 })) {
+    assert.equal(event.type, "notification");
+    if (seen.push(event) === 2) break;
+  }
+  assert.deepEqual(seen.map((event) => event.data.title), ["news 0", "news 1"]);
+  for await (const event of sidecar.notificationEvents({ lastEventId: seen[0].id })) {
+    assert.equal(event.data.title, "news 1");
+    break;
+  }
+  assert.ok((await sidecar.markNotificationRead(seen[0].data.id)).read_at);
+});
+
+// Four are posted once the feed stands; each of the first three connections is cut in the middle of the first of them.
+test("a feed goes on after a cut", async () => {
+  const proxy = await cutting(baseUrl, { cuts: 3, bytes: 60 });
+  const retries = [];
+  try {
+    const torn = new Sidecar({ baseUrl: proxy.url, token });
+    const options = {
+      reconnect: { tries: 5, firstMs: 10, mostMs: 50 },
+      onRetry: (error, waitMs) => retries.push([error.code, waitMs <= 50]),
+    };
+    const seen = [];
+    for await (const event of torn.notificationEvents(options)) if (seen.push(event) === 4) break;
+    assert.deepEqual(seen.map((event) => event.data.title), ["live 0", "live 1", "live 2", "live 3"]);
+    assert.deepEqual(seen.map((event) => event.id), seen.map((_, i) => seen[0].id + i));
+    assert.deepEqual(retries, Array(3).fill(["connection_lost", true]));
+    // The first was asked without a number and cut before its first event: it knew where it had begun all the same.
+    assert.equal(proxy.asked[0].after, undefined);
+    assert.equal(Number(proxy.asked[1].after), seen[0].id - 1);
+  } finally {
+    await proxy.close();
+  }
+});
+
+test("happenings go on after a cut", async () => {
+  const proxy = await cutting(baseUrl, { cuts: 1, bytes: 120 });
+  try {
+    const torn = new Sidecar({ baseUrl: proxy.url, token });
+    const types = [];
+    for await (const event of torn.events({ reconnect: { tries: 5, firstMs: 10, mostMs: 50 } })) {
+      types.push(event.type);
+      if (types.length === 1) void sidecar.chatText({ query: "hello" });
+      if (event.type === "missed") break;
+    }
+    assert.deepEqual(types, ["hello", "hello", "missed"]);
+  } finally {
+    await proxy.close();
+  }
+});
+
+test("search", async () => {
+  const { chunks } = await sidecar.search({ query: "hello", k: 3 });
+  assert.deepEqual(chunks, []);
+});
