@@ -30,7 +30,7 @@ KILLS = int(os.environ.get("DRILL_KILLS", "3"))
 ROWS = 20
 
 
-@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.timeout(60 + 40 * KILLS)
 async def test_killed_between_the_models_end_and_the_row(tmp_path: Path) -> None:
     chance, found = random.Random(20261127), Counter[str]()
     async with FakeProvider() as provider:
@@ -78,7 +78,7 @@ def revision(path: Path) -> str:
         return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
-@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.timeout(60 + 40 * KILLS)
 async def test_killed_while_it_migrates(tmp_path: Path) -> None:
     chance, left = random.Random(20261127), Counter[str]()
     async with FakeProvider() as provider:
