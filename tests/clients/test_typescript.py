@@ -134,7 +134,7 @@ async def test_notifications(lab: Laboratory, built: Path) -> None:
 
 async def test_a_feed_goes_on_after_a_cut(lab: Laboratory, built: Path) -> None:
     going = asyncio.create_task(live(built, lab.sidecar.url, "a feed goes on after a cut"))
-    while b"sidecar_open_pages 0" in (await lab.http.get("/metrics")).content and not going.done():
+    while b"sidecar_open_pages 0" in (await lab.http.get("/metrics")).content and not going.done():  # noqa: ASYNC110 (asked over HTTP)
         await asyncio.sleep(0.02)
     for number in range(4):
         await lab.sidecar.services.inbox.post(News("open", "test", f"live {number}"))

@@ -121,7 +121,7 @@ class Drill:
         process = await self.spawn(*options, stdin=stdin, **env)
         try:
             assert process.stdout is not None
-            line = await asyncio.wait_for(process.stdout.readline(), 30)
+            line = await asyncio.wait_for(process.stdout.readline(), 90)
             assert line, (await process.communicate())[1].decode()
             url = f"http://127.0.0.1:{json.loads(line)['port']}"
             headers = {"Authorization": f"Bearer {TOKEN}"}
