@@ -10,6 +10,7 @@ import os
 import random
 import sqlite3
 import sys
+import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -66,20 +67,33 @@ async def test_the_program_starts_on_the_first_schema_there_was(tmp_path: Path) 
     assert usage["attempts"] == ROWS + 1
 
 
+async def a_migration(drill: Drill, kill_after: float | None) -> float:
+    """Seconds from the copy, which is made first, to the ready line; or until it is killed, so many after the copy."""
+    if kill_after is None:
+        old_database.make(drill.database, OLDEST, ROWS)
+    process = await drill.spawn()
+    while not list(drill.data.glob("sidecar.db.backup-*")) and process.returncode is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    began = time.monotonic()
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(kill_after):
+            assert await process.stdout.readline()
+    except TimeoutError:
+        pass
+    process.kill()
+    await process.communicate()
+    return time.monotonic() - began
+
+
 @pytest.mark.timeout(60 + 40 * KILLS)
 async def test_killed_while_it_migrates(tmp_path: Path) -> None:
     chance, left = random.Random(20261127), Counter[str]()
+    whole = await a_migration(Drill(tmp_path / "whole", "http://127.0.0.1:9"), None)
     for number in range(KILLS):
         drill = Drill(tmp_path / str(number), "http://127.0.0.1:9")
         before = old_database.make(drill.database, OLDEST, ROWS)
-        process = await drill.spawn()
-        # The copy from before is made first: from then on it migrates.
-        while not list(drill.data.glob("sidecar.db.backup-*")) and process.returncode is None:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        await asyncio.sleep(chance.uniform(0, 0.3))
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+        await a_migration(drill, chance.uniform(0, whole))
         found = revision(drill.database)
         assert found in (OLDEST, NEWEST)
         left["new" if found == NEWEST else "old"] += 1
