@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.agents.records import Run, RunCost, State
 from app.agents.notification_rows import parse_cursor
+from app.agents.records import Run, RunCost, State
 from app.agents.runlog import Heard, Line
 from app.agents.runs import RunDetail
 from app.agents.service import WAIT_SECONDS, AgentView
