@@ -71,6 +71,8 @@ class LLMClient:
         return self._remote(call, limits)
 
     async def _remote(self, call: ModelCall, limits: Limits) -> AsyncGenerator[list[Chunk], None]:
+        # Our own import is no slowness of the model's: its limits count from here on.
+        await self._translator.wait_ready()
         watchdog = Watchdog(limits)
         try:
             async with AsyncExitStack() as stack:
@@ -112,8 +114,7 @@ class LLMClient:
             return self._translator.request(call, key), self._translator.parser(call)
 
     async def _address(self, call: ModelCall) -> tuple[ModelCall, str | None]:
-        """The call with the address to ask and the key to show. Waits for litellm's import and an embedded server."""
-        await self._translator.wait_ready()
+        """The call with the address to ask and the key to show. Waits for an embedded server."""
         model = call.model
         if model.provider != "embedded":
             return call, await self._key(model)
