@@ -39,6 +39,8 @@ WAIT_SECONDS: Final = 60.0
 """How long `wait: true` waits."""
 HOLD: Final = timedelta(seconds=5)
 """After the database could not be written."""
+LOOKED_LATELY: Final = timedelta(minutes=2)
+"""The scheduler looks every 30 s at least; longer than this, and it has come to a stand."""
 RETENTION_EVERY: Final = timedelta(hours=6)
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class AgentService:
         self._records: dict[str, ScheduleRecord] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._tidied: datetime | None = None
+        self._looked_at: datetime | None = None
         self._hold_until: datetime | None = None
         self._looking = asyncio.Lock()
         self.runs = Runs(tools, lambda: config().agents.max_running, self._on_end)
@@ -95,6 +98,7 @@ class AgentService:
         self._records = await self._database.read(run_rows.schedules)
         await self.configure()
         await self._recover(now)
+        self._looked_at = now
 
     async def configure(self) -> None:
         """Follow the configuration in force: new schedules count from now, unchanged ones from where they were."""
@@ -129,6 +133,7 @@ class AgentService:
 
     async def look(self, now: datetime) -> None:
         """Start what has become due, and write down what was missed."""
+        self._looked_at = now
         if self._hold_until is not None and timedelta(0) < self._hold_until - now <= HOLD:
             return
         self._hold_until = None
@@ -392,6 +397,18 @@ class AgentService:
                 "status": "degraded",
                 "reason": f"the agent {first.agent} was paused: {first.paused_because}",
                 "remedy": f"llm-sidecar agents logs {first.agent}, then llm-sidecar agents resume {first.agent}",
+            }
+        return found
+
+    def scheduler_health(self, now: datetime) -> dict[str, Any]:
+        """The part `scheduler` of `/health`: whether anybody still looks at what is due."""
+        looked = self._looked_at
+        found: dict[str, Any] = {"status": "ok", "looked_at": None if looked is None else to_text(looked)}
+        if looked is not None and now - looked > LOOKED_LATELY:
+            found |= {
+                "status": "degraded",
+                "reason": f"nobody has looked at what is due since {to_text(looked)}",
+                "remedy": "restart the sidecar, and see its log for why; after a suspend it takes half a minute",
             }
         return found
 

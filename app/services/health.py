@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from app.config.redact import redact_patterns
 from app.memory.recognising import REMEDY
+from app.routing.locality import Location
 
 if TYPE_CHECKING:
     from app.services.parts import Services
@@ -17,8 +20,9 @@ async def health(services: Services) -> dict[str, Any]:
         "ledger": _ledger_health(services),
         "litellm": _litellm_health(services),
         "models": _models_health(services),
-        "embedding": _embedding_health(services),
+        "embedder": _embedder_health(services),
         "index": _index_health(services),
+        "scheduler": services.agents.scheduler_health(services.clock.now()),
         "agents": services.agents.health(),
         "notifications": _notifications_health(services),
         "entities": _entities_health(services),
@@ -82,7 +86,7 @@ def _litellm_health(services: Services) -> dict[str, Any]:
     return {"status": "ok" if services.translator.ready else "starting"}
 
 
-def _embedding_health(services: Services) -> dict[str, Any]:
+def _embedder_health(services: Services) -> dict[str, Any]:
     problem = services.embedder.problem
     if problem is None:
         return {"status": "ok", "search": "meaning and words"}
@@ -119,5 +123,21 @@ def _models_health(services: Services) -> dict[str, Any]:
         else {"status": "down", "reason": report.problem, "remedy": "start it, or change models.yaml"}
         for report in services.discovery.reports
     }
+    resting = services.router.breakers.states()
     # The built-in model always answers: a server that is away is no defect of the sidecar.
-    return {"status": "ok", "servers": servers, "resting": services.router.breakers.states()}
+    return {"status": "ok", "servers": {**_clouds(services, resting), **servers}, "resting": resting}
+
+
+def _clouds(services: Services, resting: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The endpoints outside this machine, by address (by provider where that is litellm's business). None is asked
+    for this: what is known of them is how the last requests went."""
+    found: dict[str, dict[str, Any]] = {}
+    for model in services.catalog.all():
+        if model.location is not Location.CLOUD:
+            continue
+        base = model.endpoint.api_base
+        server = found.setdefault(model.provider if base is None else redact_patterns(base), {"status": "ok"})
+        if (why := resting.get(model.id)) is not None:
+            remedy = "it is asked again after its rest; `llm-sidecar doctor` says what it lacks"
+            server |= {"status": "degraded", "reason": why, "remedy": remedy}
+    return found

@@ -18,6 +18,7 @@ import pytest_asyncio
 from app.main import openapi_document
 from tests.fakes.laboratory import RULES, Laboratory, laboratory
 from tests.fakes.providers import Reply, Status
+from tests.fakes.sidecar import running_sidecar
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -114,10 +115,29 @@ async def test_health_for_whoever_asks(lab: Laboratory) -> None:
 async def test_health_in_detail(lab: Laboratory) -> None:
     found = await get(lab, "/api/v1/health")
     assert found["status"] == "ok"
-    assert {"config", "ledger", "litellm", "models"} <= set(found["parts"])
+    named = {"config", "ledger", "index", "embedder", "litellm", "scheduler", "models", "agents", "notifications"}
+    assert named <= set(found["parts"])
+    assert found["parts"]["scheduler"]["looked_at"]
     assert found["parts"]["ledger"]["waiting"] == 0
     servers = found["parts"]["models"]["servers"]
     assert servers[lab.provider.url]["status"] == "ok"
+
+
+async def test_every_endpoint_of_a_model_is_named_in_health(tmp_path: Path) -> None:
+    models = [
+        {"id": "openai/far", "api_base": "http://127.0.0.1:9/v1", "location": "cloud"},
+        {"id": "ollama/near", "api_base": "http://127.0.0.1:9"},
+        {"id": "gpt-4o"},
+    ]
+    rules = [{"name": "all", "conditions": {}, "model": "openai/far"}]
+    async with running_sidecar(tmp_path, models=models, rules=rules) as sidecar:
+        servers = (await sidecar.http.get("/api/v1/health")).json()["parts"]["models"]["servers"]
+    assert {name: server["status"] for name, server in servers.items()} == {
+        "http://127.0.0.1:9/v1": "ok",
+        "http://127.0.0.1:9": "down",
+        "https://api.openai.com/v1": "ok",
+    }
+    assert servers["http://127.0.0.1:9"]["remedy"]
 
 
 # -- usage -------------------------------------------------------------------------------------------------------

@@ -356,3 +356,15 @@ async def test_what_is_due_while_the_database_is_locked_is_started_when_it_is_fr
         await opened.look()
         assert opened.states() == [("2026-11-26T10:00:00.000Z", "ok")]
         assert opened.service.next_due() == when("2026-11-26 11:00")
+
+
+async def test_a_scheduler_that_stands_still_says_so(tmp_path: Path) -> None:
+    hand = HandClock()
+    async with open_agent_service(tmp_path, [ScriptedAgent()], [], hand) as opened:
+        assert opened.service.scheduler_health(hand.at)["status"] == "ok"
+        await opened.look()
+        hand.forward(minutes=5)
+        stands = opened.service.scheduler_health(hand.at)
+        assert (stands["status"], bool(stands["reason"]), bool(stands["remedy"])) == ("degraded", True, True)
+        await opened.look()
+        assert opened.service.scheduler_health(hand.at)["status"] == "ok"
