@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli.common import JsonOption, print_json, read_settings
+from app.cli.common import JsonOption, listing_group, print_json, read_settings
 from app.cli.trigger import DryOption, InputOption, NameArgument, NoWaitOption, WorkspaceOption
 from app.cli.watching import RUNS, print_result, progress_text, run_agent, watch
 
@@ -21,7 +21,7 @@ LastOption = Annotated[int, typer.Option("--last", "-n", min=1, max=1000, help="
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Scheduled agents: what they do, when, and how it went.")
+    group = listing_group(list_agents, "Scheduled agents: what they do, when, and how it went.")
     group.command("list")(list_agents)
     group.command("run")(run)
     group.command("pause")(pause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,18 @@ EXIT_CODES = (
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def listing_group(listing: Callable[[bool], None], about: str) -> typer.Typer:
+    """A group of commands that lists where none of them is named; `listing` takes whether to print JSON."""
+    group = typer.Typer(invoke_without_command=True)
+
+    def list_or_go_on(context: typer.Context, as_json: JsonOption = False) -> None:
+        if context.invoked_subcommand is None:
+            listing(as_json)
+
+    group.callback(help=f"{about} Alone it lists them.")(list_or_go_on)
+    return group
 
 
 class CliError(Exception):

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import CliError, ExitCode, JsonOption, print_json, read_settings
+from app.cli.common import CliError, ExitCode, JsonOption, listing_group, print_json, read_settings
 
 PATH = "/api/v1/keys"
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Keys for other programs: named, bound to a workspace, revocable.")
+    group = listing_group(list_keys, "Keys for other programs: named, bound to a workspace, revocable.")
     group.command("create")(create)
     group.command("list")(list_keys)
     group.command("revoke")(revoke)

@@ -15,6 +15,7 @@ PATH = "/api/v1/models"
 def register(app: typer.Typer) -> None:
     group = typer.Typer(invoke_without_command=True)
     group.callback()(models)
+    group.command("list")(list_models)
     group.command("prices")(prices)
     group.command("fetch")(fetch_embedding)
     app.add_typer(group, name="models")
@@ -27,6 +28,11 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
     """
     if context.invoked_subcommand is None:
         _list(as_json)
+
+
+def list_models(as_json: JsonOption = False) -> None:
+    """The same as `models` alone."""
+    _list(as_json)
 
 
 def prices(as_json: JsonOption = False) -> None:

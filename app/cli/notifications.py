@@ -6,14 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import CliError, ExitCode, JsonOption, print_json, read_settings
+from app.cli.common import CliError, ExitCode, JsonOption, listing_group, print_json, read_settings
 
 PATH = "/api/v1/notifications"
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Of this workspace only.")]
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="The inbox: what budgets, agents and the sidecar have to tell.")
+    group = listing_group(
+        lambda as_json: list_notifications(as_json=as_json),
+        "The inbox: what budgets, agents and the sidecar have to tell.",
+    )
     group.command("list")(list_notifications)
     group.command("read")(read)
     group.command("archive")(archive)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli.common import CliError, ExitCode, JsonOption, print_json, read_settings
+from app.cli.common import CliError, ExitCode, JsonOption, listing_group, print_json, read_settings
 
 PATH = "/api/v1/sessions"
 MOST_BYTES = 64_000_000
@@ -24,7 +24,9 @@ TitleOption = Annotated[str | None, typer.Option("--title", help="Else the begin
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Stored conversations, for `chat --session ID`.")
+    group = listing_group(
+        lambda as_json: list_sessions(as_json=as_json), "Stored conversations, for `chat --session ID`."
+    )
     group.command("create")(create)
     group.command("list")(list_sessions)
     group.command("show")(show)

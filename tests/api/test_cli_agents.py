@@ -87,6 +87,13 @@ async def test_what_is_wrong(sidecar: RunningSidecar, arguments: tuple[str, ...]
     assert (found, says in err) == (status, True), err
 
 
+@pytest.mark.parametrize("group", ["agents", "models", "sessions", "keys", "notifications"])
+async def test_a_group_alone_lists(sidecar: RunningSidecar, group: str) -> None:
+    status, out, _ = await cli(sidecar, group, "--json")
+    assert (status, json.loads(out)) == (0, json.loads((await cli(sidecar, group, "list", "--json"))[1]))
+    assert isinstance(json.loads(out)[group], list)
+
+
 async def test_list_next_pause_logs(sidecar: RunningSidecar) -> None:
     _, out, err = await cli(sidecar, "agents", "list")
     assert out.splitlines()[1].split()[:2] == ["tidy", "scheduled"]
