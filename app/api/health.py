@@ -23,6 +23,10 @@ async def liveness(request: Request) -> Any:
     return json_response({"status": status, "version": __version__, "instance_id": services.instance_id})
 
 
+# For probes that ask for the head alone (`wget --spider`, uptime monitors).
+open_router.add_api_route("/health", liveness, methods=["HEAD"], include_in_schema=False)
+
+
 @router.get("/health", summary="How is each part?", operation_id="health", responses={200: {"model": Health}})
 async def health(request: Request) -> Any:
     """Every part with its status, the reason and the remedy. 200 also where parts are not well: it says so."""

@@ -54,6 +54,13 @@ def problem(answer: bytes) -> dict[str, Any]:
     return found
 
 
+async def test_a_probe_may_ask_for_the_head_of_health_alone(sidecar: Scripted) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{sidecar.port}", trust_env=False) as stranger:
+        response = await stranger.head("/health")
+        assert (response.status_code, response.content) == (200, b"")
+        assert (await stranger.get("/health")).status_code == 200
+
+
 async def test_health_needs_no_token_and_all_else_does(sidecar: Scripted) -> None:
     async with httpx.AsyncClient(base_url=sidecar.http.base_url, trust_env=False) as stranger:
         health = await stranger.get("/health")
