@@ -26,7 +26,7 @@ FIRST_TOKEN = 2.0
 async def test_a_request_during_the_import_keeps_its_first_token_limit() -> None:
     translator = Translator(str)
     async with FakeProvider() as provider, Transport() as transport:
-        client = LLMClient(translator, transport, EmbeddedModels(), Secrets({}, lambda: []), len)
+        client = LLMClient(translator, transport, EmbeddedModels(), Secrets({}, list), len)
         call = sample_call("ollama_chat")
         here = Endpoint(provider.url, Location.LOOPBACK, "test")
         call = replace(call, model=replace(call.model, endpoint=here), tools=())
