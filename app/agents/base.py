@@ -11,9 +11,8 @@
 
 An agent knows nothing of privacy, budgets, schedules or dry runs: what it is given keeps to them. Its models are asked
 through the one router; its reads see its own workspace; in a dry run what it stores and tells is noted and held back;
-and once it has read something that was written while its workspace was private, no cloud model is asked in that run.
-Its HTTP client goes by the workspace as it was when the run began, and not by what the run has read: an agent puts
-nothing it has read into an address it asks.
+and once it has read where something was written in private, that run asks no cloud model and no host outside. Whether
+the workspace is private is asked anew at each request, also of a run that is under way.
 """
 
 from __future__ import annotations
@@ -83,14 +82,16 @@ class NotificationService(Protocol):
 class OutsideHttp(Protocol):
     """The world outside, as far as the agent may go.
 
-    In a workspace with `block_cloud_apis` it reaches loopback and trusted hosts, elsewhere also the hosts its entry
-    lists. Addresses are pinned, redirects checked, sizes and times bounded.
+    In a workspace with `block_cloud_apis`, and in a run that has read something private, it reaches loopback and
+    trusted hosts, elsewhere also the hosts its entry lists: as things stand at each request, and at each redirect.
+    Addresses are pinned, sizes and times bounded.
     """
 
     async def get(
         self, url: str, *, headers: Mapping[str, str] | None = None, max_bytes: int | None = None
     ) -> OutsideResponse:
-        """The answer, whatever its status. Raises `SidecarError` where the host may not be asked or does not answer."""
+        """The answer, whatever its status. Raises `EgressBlocked` where the host may not be asked, with the reason, and
+        another `SidecarError` where it does not answer."""
         ...
 
 
@@ -108,6 +109,10 @@ class Agent(ABC):
     """JSON Schema of the entry's `settings`."""
     rerun_is_safe: ClassVar[bool] = False
     """Whether a run that was cut off half-way (a crash, a power cut) may simply be made again."""
+    reads_private: ClassVar[bool] = True
+    """False, for an agent that asks hosts outside: while its workspace is open, nothing that was written in private is
+    shown to it (state, documents, SQL, index, graph), so that no run of it loses its way out. Such a run sees an index
+    without a hit where anything in that was stored in private."""
 
     @classmethod
     def lacks(cls, entry: AgentEntry) -> Sequence[Lack]:

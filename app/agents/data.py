@@ -2,9 +2,10 @@
 
     await context.data.query("SELECT title, updated_at FROM sessions WHERE updated_at >= ?", [since])
 
-SQL runs on a read-only connection of its own that shows each table as a view of the workspace's rows; the tables
-themselves, other databases and writes are refused by SQLite's authoriser, whatever the statement says. Whoever reads
-what was written while the workspace was private makes its run local only (`Taint`).
+SQL runs on a read-only connection of its own that shows some tables as views of the workspace's rows; the tables
+themselves, all others, other databases and writes are refused by SQLite's authoriser, whatever the statement says.
+Whoever reads what was written while the workspace was private makes its run private (`Taint`). With `open_only` such
+rows are not there, nor are tables of which it cannot be told.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from app.agents.base import Storing
-from app.agents.door import Taint
+from app.agents.privacy import Taint
 from app.config.schema import Profile
 from app.errors import InvalidRequest
 from app.memory.chunks import Chunk
@@ -40,16 +41,40 @@ QUERY_SECONDS: Final = 10.0
 MAX_DOCUMENT_BYTES: Final = 1_000_000
 _STEPS = 10_000
 """SQLite's virtual machine asks this often whether the time is up (about every millisecond)."""
-_PARENTS = {
-    "session_messages": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
-    "session_state": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
-    "session_summaries": "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w})",
+_OWN = "workspace = {w}"
+_OF_SESSION = "session_id IN (SELECT id FROM main.sessions WHERE workspace = {w} AND ({open}))"
+_OF_ENTITY = "workspace = {w} AND entity_id IN (SELECT id FROM main.entities WHERE {open})"
+_ROWS: Final[Mapping[str, str]] = {
+    "sessions": _OWN,
+    "session_messages": _OF_SESSION,
+    "session_state": _OF_SESSION,
+    "session_summaries": _OF_SESSION,
+    "entities": _OWN,
+    "entity_names": _OF_ENTITY,
+    "entity_terms": _OF_ENTITY,
+    "entity_sightings": _OF_ENTITY,
+    "entity_relations": _OWN,
+    "agent_runs": _OWN,
+    "agent_state": _OWN,
+    "agent_documents": _OWN,
+    "notifications": _OWN,
+    "index_folders": _OWN,
+    "llm_usage_log": "workspace_profile_id = {w}",
+    "usage_dimensions": "workspace_profile_id = {w}",
+    "request_feedback": _OWN,
     "request_parents": "request_id IN (SELECT request_id FROM main.llm_usage_log WHERE workspace_profile_id = {w})",
     "request_receipts": "request_id IN (SELECT request_id FROM main.llm_usage_log WHERE workspace_profile_id = {w})",
 }
-"""Tables whose rows belong to the workspace through another's."""
-_TEXTS = frozenset({"sessions", "session_messages", "session_state", "session_summaries"})
-"""What of these is private is known by its session."""
+"""The tables that are shown, and which of their rows are the workspace's. What is not named is not shown: keys of
+clients, say. `{open}` stands for the condition on the row another one belongs to."""
+_MARKS: Final[Mapping[str, str]] = {
+    "session_messages": "sessions",
+    "session_state": "sessions",
+    "session_summaries": "sessions",
+    "entity_names": "entities",
+    "entity_terms": "entities",
+}
+"""Whose `private` tells of rows that have none of their own."""
 
 
 class QueryRefused(InvalidRequest):
@@ -67,12 +92,13 @@ class Document:
 
 
 class AgentData:
-    """Read-only SQL over one workspace."""
+    """Read-only SQL over one workspace. `open_only`: as if nothing had been written in private."""
 
-    def __init__(self, path: Path, workspace: str, taint: Taint) -> None:
+    def __init__(self, path: Path, workspace: str, taint: Taint, open_only: bool = False) -> None:
         self._path = path
         self._workspace = workspace
         self._taint = taint
+        self._open_only = open_only
 
     async def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """The rows of one SELECT, at most `MAX_ROWS`. Times in the tables are ISO 8601 text in UTC.
@@ -84,7 +110,7 @@ class AgentData:
             rows, private = await asyncio.to_thread(self._query, sql, parameters, stop)
         finally:
             stop.set()
-        self._taint.private = self._taint.private or private
+        self._taint.read_private(private)
         return rows
 
     def _query(
@@ -94,8 +120,9 @@ class AgentData:
         # Who reads a table is told to the authoriser by name, and a statement may name its own subqueries: the views
         # that may read one have a name that no statement can guess.
         secret = f"v{secrets.token_hex(16)}"
-        with closing(_connect(self._path, self._workspace, secret)) as connection:
+        with closing(_connect(self._path, self._workspace, secret, self._open_only)) as connection:
             seen: set[str] = set()
+            connection.execute("BEGIN")  # one snapshot for the statement and for whether it saw something private
             connection.set_progress_handler(lambda: int(stop.is_set() or monotonic() > deadline), _STEPS)
             connection.set_authorizer(_guard(secret, seen))
             try:
@@ -106,32 +133,34 @@ class AgentData:
                 reason = f"it takes longer than {QUERY_SECONDS:g} s" if late else str(error)
                 raise QueryRefused(f"the query was refused: {reason}") from None
             connection.set_authorizer(None)
-            return rows, bool(rows) and _has_private(connection, self._workspace, seen)
+            return rows, not self._open_only and _has_private(connection, self._workspace, seen)
 
 
-def _connect(path: Path, workspace: str, secret: str) -> sqlite3.Connection:
+def _connect(path: Path, workspace: str, secret: str, open_only: bool) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     name = "'" + workspace.replace("'", "''") + "'"
     there = {row[0] for row in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
-    for table in metadata.tables.values():
-        condition = _condition(table.name, set(table.columns.keys()))
-        if condition is not None and table.name in there:
-            where = condition.format(w=name)
-            inner = f"{secret}_{table.name}"
-            connection.execute(f"CREATE TEMP VIEW {inner} AS SELECT * FROM main.{table.name} WHERE {where}")
-            connection.execute(f"CREATE TEMP VIEW {table.name} AS SELECT * FROM {inner}")
+    for table in _ROWS:
+        condition = _condition(table, open_only)
+        if condition is not None and table in there:
+            inner = f"{secret}_{table}"
+            where = condition.replace("{w}", name)
+            connection.execute(f"CREATE TEMP VIEW {inner} AS SELECT * FROM main.{table} WHERE {where}")
+            connection.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM {inner}")
     connection.execute("PRAGMA query_only = ON")
     return connection
 
 
-def _condition(table: str, columns: set[str]) -> str | None:
-    """The rows of a workspace in this table; None where it cannot be told, and nothing of it is shown."""
-    for column in ("workspace", "workspace_profile_id", "workspace_id"):
-        if column in columns:
-            return f"{column} = {{w}}"
-    return _PARENTS.get(table)
+def _condition(table: str, open_only: bool) -> str | None:
+    """The rows of this table that are shown; None where it cannot be told which of them are open."""
+    marked = "private" in metadata.tables[table].c
+    if not open_only:
+        return _ROWS[table].replace("{open}", "TRUE")
+    if not marked and table not in _MARKS:
+        return None
+    return _ROWS[table].replace("{open}", "NOT private") + (" AND NOT private" if marked else "")
 
 
 def _guard(secret: str, seen: set[str]) -> Callable[..., int]:
@@ -153,14 +182,11 @@ def _guard(secret: str, seen: set[str]) -> Callable[..., int]:
 
 
 def _has_private(connection: sqlite3.Connection, workspace: str, seen: set[str]) -> bool:
-    """Whether what was read may hold what was written while the workspace was private."""
-    marked = [table for table in sorted(seen) if table in metadata.tables and "private" in metadata.tables[table].c]
-    if seen & _TEXTS and "sessions" not in marked:
-        marked.append("sessions")
-    if "entities" not in marked and any(table.startswith("entity_") for table in seen):
-        marked.append("entities")
+    """Whether the workspace has private rows in what was looked at, be they in the answer or missing from it."""
+    looked = {_MARKS.get(table, table) for table in seen} & metadata.tables.keys()
+    marked = sorted(table for table in looked if "private" in metadata.tables[table].c)
     found = (
-        connection.execute(f"SELECT 1 FROM main.{table} WHERE workspace = ? AND private LIMIT 1", [workspace])
+        connection.execute(f"SELECT 1 FROM main.{table} WHERE workspace = ? AND private = 1 LIMIT 1", [workspace])
         for table in marked
     )
     return any(cursor.fetchone() is not None for cursor in found)
@@ -180,6 +206,7 @@ class AgentStore:
         taint: Taint,
         storing: Storing,
         dry_run: bool,
+        open_only: bool = False,
     ) -> None:
         self._database = database
         self._agent = agent
@@ -188,6 +215,7 @@ class AgentStore:
         self._now = now
         self._taint = taint
         self._storing = storing
+        self._open_only = open_only
         self._held: dict[tuple[str, str], Document | None] | None = {} if dry_run else None
         self.stored: list[str] = []
         """Ids (`kind:key`) of what this run wrote, in order."""
@@ -203,7 +231,7 @@ class AgentStore:
         now = self._now()
         values = {
             "agent": self._agent, "workspace": self._profile.id, "kind": kind, "key": key, "document": text,
-            "private": self._profile.block_cloud_apis or self._taint.private, "run_id": self._run_id,
+            "private": self._taint.private, "run_id": self._run_id,
             "created_at": to_text(now), "updated_at": to_text(now),
         }  # fmt: skip
         kept = ("document", "private", "run_id", "updated_at")
@@ -257,7 +285,9 @@ class AgentStore:
 
     async def _select(self, *conditions: Any, limit: int) -> list[Document]:
         t = agent_documents.c
-        own = (t.agent == self._agent, t.workspace == self._profile.id, *conditions)
+        own = [t.agent == self._agent, t.workspace == self._profile.id, *conditions]
+        if self._open_only:
+            own.append(t.private.is_(False))
         statement = select(t.kind, t.key, t.document, t.updated_at, t.private).where(*own)
         statement = statement.order_by(t.updated_at.desc(), t.key).limit(limit)
 
@@ -267,24 +297,29 @@ class AgentStore:
             return found, any(row.private for row in rows)
 
         found, private = await self._database.read(read)
-        self._taint.private = self._taint.private or private
+        self._taint.read_private(private)
         return found
 
 
 class AgentMemory:
     """The workspace's index."""
 
-    def __init__(self, memory: WorkspaceMemory, workspace: str, taint: Taint, storing: Storing) -> None:
+    def __init__(
+        self, memory: WorkspaceMemory, workspace: str, taint: Taint, storing: Storing, open_only: bool = False
+    ) -> None:
         self._memory = memory
         self._workspace = workspace
         self._taint = taint
         self._storing = storing
+        self._open_only = open_only
 
     async def search(self, query: str, k: int = 10) -> list[Hit]:
         """The `k` chunks that bear most on the query. Raises `IndexUnavailable`, `InvalidRequest`."""
         hits = await self._memory.search(self._workspace, query, k)
-        if hits and self._memory.was_private(self._workspace):
-            self._taint.private = True
+        private = self._memory.was_private(self._workspace)  # asked after the search: a mark only ever appears
+        if private and self._open_only:
+            return []
+        self._taint.read_private(private)
         return hits
 
     async def put(self, chunks: Sequence[Chunk], delete_paths: Sequence[str] = ()) -> None:

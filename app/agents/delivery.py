@@ -129,7 +129,11 @@ class Delivery:
                 log.error("the webhook is not called: %s is not set", webhook.secret_env)
                 return
             headers["X-Sidecar-Signature"] = f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"
-        reach = Reach(local=frozenset(map(normal_host, webhook.allow_local)))
+        local = frozenset(map(normal_host, webhook.allow_local))
+
+        def reach() -> Reach:
+            return Reach(local=local) if self._may_leave(notification) else Reach(public=False)
+
         problem = ""
         for number in range(TRIES):
             if number:
@@ -141,6 +145,8 @@ class Delivery:
                     "POST", webhook.url, reach, headers=headers, body=body, max_bytes=_ANSWER_BYTES
                 )
             except EgressBlocked as error:
+                if not self._may_leave(notification):  # while its host was looked up
+                    return
                 self.problem = error.detail
                 log.error("the webhook is not called: %s", error.detail)
                 return

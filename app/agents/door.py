@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from app.agents.checking import first_problem
+from app.agents.privacy import Taint
 from app.agents.runlog import Progress, RunLog
 from app.context.blocks import CodeChunk, EntityNote, Material
 from app.errors import AnswerError, NoPermittedModel, RequestError
@@ -35,13 +36,6 @@ class Router(Protocol):
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Event], None]: ...
 
     async def complete(self, request: ModelRequest) -> Completion: ...
-
-
-@dataclass(slots=True)
-class Taint:
-    """Whether the run has read what was written while its workspace was private."""
-
-    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

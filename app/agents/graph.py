@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from app.agents.base import Storing
-from app.agents.door import Taint
+from app.agents.privacy import Taint
 from app.memory.entities import Entity, Found, Neighbourhood, NewEntity, NewRelation, Origin, Source
 from app.memory.graph import EntityGraph, Stored
 
 
 class AgentGraph:
-    """One run's view of the graph. What it stores has the agent as its origin; `ref` tells its sources apart."""
+    """One run's view of the graph. What it stores has the agent as its origin; `ref` tells its sources apart.
 
-    def __init__(self, graph: EntityGraph, *, agent: str, workspace: str, taint: Taint, storing: Storing) -> None:
+    `open_only`: as if nothing had been said in private. Otherwise whoever looks where something private could be found
+    is private from then on, whether it was found or not.
+    """
+
+    def __init__(
+        self,
+        graph: EntityGraph,
+        *,
+        agent: str,
+        workspace: str,
+        taint: Taint,
+        storing: Storing,
+        open_only: bool = False,
+    ) -> None:
         self._graph = graph
         self._agent = agent
         self._workspace = workspace
         self._taint = taint
         self._storing = storing
+        self._open_only = open_only
 
     async def upsert(
         self,
@@ -51,26 +64,25 @@ class AgentGraph:
 
     async def search(self, query: str, *, kinds: Sequence[str] = (), limit: int = 20) -> list[Found]:
         """Those that bear most on the query, best first."""
-        found = await self._graph.search(self._workspace, query, kinds=kinds, limit=limit)
-        self._read(found)
+        found = await self._graph.search(self._workspace, query, kinds=kinds, limit=limit, open_only=self._open_only)
+        await self._looked()
         return found
 
     async def page(self, *, kinds: Sequence[str] = (), limit: int = 50) -> list[Entity]:
         """The most mentioned."""
-        found = await self._graph.page(self._workspace, kinds=kinds, limit=limit)
-        self._read(found)
+        found = await self._graph.page(self._workspace, kinds=kinds, limit=limit, open_only=self._open_only)
+        await self._looked()
         return found
 
     async def neighbours(self, ids: Sequence[str], *, hops: int = 1, limit: int = 50) -> Neighbourhood:
         """Entities up to `hops` (1 or 2) from these, and the relations among all of them."""
-        found = await self._graph.neighbours(self._workspace, ids, hops=hops, limit=limit)
-        # Two entities everybody knows may hang together in a way that was said in private.
-        self._read([*found.found, *found.relations])
+        found = await self._graph.neighbours(self._workspace, ids, hops=hops, limit=limit, open_only=self._open_only)
+        await self._looked()
         return found
 
     def _origin(self, ref: str) -> Origin:
         return Origin(Source.AGENT, f"{self._agent} {ref}".strip())
 
-    def _read(self, found: Iterable[Any]) -> None:
-        if any(one.private for one in found):
-            self._taint.private = True
+    async def _looked(self) -> None:
+        if not self._open_only and not self._taint.private:
+            self._taint.read_private(await self._graph.has_private(self._workspace))

@@ -16,8 +16,9 @@ from app.agents import run_rows
 from app.agents.base import Agent, AgentContext, AgentResult, NotificationService, OutsideHttp, Severity
 from app.agents.checking import first_problem
 from app.agents.data import AgentData, AgentMemory, AgentStore, withholding
-from app.agents.door import AgentRouter, Router, Taint
+from app.agents.door import AgentRouter, Router
 from app.agents.graph import AgentGraph
+from app.agents.privacy import Taint
 from app.agents.records import Outcome, Run, State
 from app.agents.runlog import RunLog
 from app.config.schema import AgentEntry, Profile
@@ -36,8 +37,9 @@ MAX_STATE_BYTES: Final = 2_000_000
 CANCEL_SECONDS: Final = 2.0
 """How long an agent may take to end once its time is up; then it is left behind and its end no longer counts."""
 
-OpenHttp = Callable[[Profile, Sequence[str]], OutsideHttp]
-"""A client for an agent of this profile that may ask these hosts."""
+OpenHttp = Callable[[str, Sequence[str], Callable[[], bool]], OutsideHttp]
+"""A client for an agent of this workspace that may ask these hosts, as long as its run is not private: asked at each
+request."""
 OpenNotifications = Callable[[str, Profile, str, Callable[[], bool]], NotificationService]
 """Notifications of this agent, profile and run. The last one says, when it is asked, whether the run has read what was
 written while the workspace was private: then what it tells is private, too."""
@@ -54,6 +56,8 @@ class Tools:
     clock: Clock
     redact: Callable[[str], str]
     http: OpenHttp
+    private_now: Callable[[str], bool]
+    """Whether the workspace is private at the moment; one that nobody knows any more is."""
     notifications: OpenNotifications
 
 
@@ -116,10 +120,9 @@ async def perform(
 async def _try(
     tools: Tools, run: Run, agent: Agent, entry: AgentEntry, profile: Profile, runlog: RunLog, taint: Taint
 ) -> Ending:
-    taint.private = taint.private or profile.block_cloud_apis
     notes: list[str] = []
     try:
-        context = await _context(tools, run, entry, profile, runlog, taint, notes)
+        context = await _context(tools, run, agent, entry, profile, runlog, taint, notes)
         problem = first_problem(dict(entry.settings), agent.settings_schema, "settings")
         if problem:
             raise SidecarError(f"agents.yaml: {entry.name}: {problem}")
@@ -155,17 +158,28 @@ async def _within(work: Awaitable[AgentResult], seconds: float) -> AgentResult:
 
 
 async def _context(
-    tools: Tools, run: Run, entry: AgentEntry, profile: Profile, runlog: RunLog, taint: Taint, notes: list[str]
+    tools: Tools,
+    run: Run,
+    agent: Agent,
+    entry: AgentEntry,
+    profile: Profile,
+    runlog: RunLog,
+    taint: Taint,
+    notes: list[str],
 ) -> AgentContext:
     workspace, now = profile.id, tools.clock.now
+    open_only = not agent.reads_private and not taint.private
     storing = withholding(notes, run.dry_run)
     (state, private), last = await tools.database.read(
         lambda c: (run_rows.get_state(c, run.agent, workspace), run_rows.last_success(c, run.agent, workspace))
     )
-    taint.private = taint.private or private
+    if private and open_only:
+        state = {}
+    else:
+        taint.read_private(private)
     store = AgentStore(
         tools.database, agent=run.agent, profile=profile, run_id=run.id, now=now, taint=taint, storing=storing,
-        dry_run=run.dry_run,
+        dry_run=run.dry_run, open_only=open_only,
     )  # fmt: skip
     router = AgentRouter(
         tools.router, run_id=run.id, agent=run.agent, workspace=workspace, log=runlog, taint=taint
@@ -177,13 +191,15 @@ async def _context(
         run_id=run.id,
         agent=run.agent,
         workspace_profile=profile,
-        memory=AgentMemory(tools.memory, workspace, taint, storing),
-        graph=AgentGraph(tools.entities, agent=run.agent, workspace=workspace, taint=taint, storing=storing),
-        data=AgentData(tools.database.path, workspace, taint),
+        memory=AgentMemory(tools.memory, workspace, taint, storing, open_only),
+        graph=AgentGraph(
+            tools.entities, agent=run.agent, workspace=workspace, taint=taint, storing=storing, open_only=open_only
+        ),
+        data=AgentData(tools.database.path, workspace, taint, open_only),
         store=store,
         llm_router=router,
         notification_service=notifications,
-        http=tools.http(profile, entry.hosts),
+        http=tools.http(workspace, entry.hosts, lambda: taint.private),
         log=runlog,
         now=now,
         input=run.input,

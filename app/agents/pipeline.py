@@ -66,6 +66,7 @@ class PipelineAgent(Agent):
         "additionalProperties": False,
     }
     rerun_is_safe = True
+    reads_private = False
 
     def __init__(self, secret: Secret) -> None:
         self._secret = secret

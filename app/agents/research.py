@@ -100,6 +100,7 @@ class Research(Agent):
         "additionalProperties": False,
     }
     rerun_is_safe = True
+    reads_private = False
 
     def __init__(self, embedder: Embedder, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._embedder = embedder

@@ -23,8 +23,8 @@ from sqlalchemy import Connection
 
 from app.agents import run_rows
 from app.agents.base import Agent
-from app.agents.door import Taint
 from app.agents.performing import Ending, Tools, perform
+from app.agents.privacy import Taint
 from app.agents.records import Outcome, Run, RunCost, State
 from app.agents.runlog import Heard, Line, Progress, RunLog, numbered
 from app.config.schema import AgentEntry, Profile
@@ -67,7 +67,8 @@ class RunPage:
     next_cursor: str | None
 
 
-Ended = Callable[[Run, Outcome], None]
+Ended = Callable[[Run, Outcome, bool], None]
+"""A run, how it ended, and whether what that says is private."""
 
 
 class Runs:
@@ -101,7 +102,8 @@ class Runs:
                 code="agent_running",
                 run_id=other.run.id,
             )
-        live = Live(run, RunLog(run.id, self._tools.clock.now, self._tools.redact), Taint(run.private))
+        taint = Taint(run.private, lambda: self._tools.private_now(run.workspace))
+        live = Live(run, RunLog(run.id, self._tools.clock.now, self._tools.redact), taint)
         self._live[run.agent] = self._by_id[run.id] = live
         return live
 
@@ -123,7 +125,7 @@ class Runs:
         live.begun = True
         outcome = await self._whole(live, agent, entry, profile, delay)
         if outcome is not None:
-            self._ended(live.run, outcome)
+            self._ended(live.run, outcome, live.taint.private)
 
     async def _whole(
         self, live: Live, agent: Agent, entry: AgentEntry, profile: Profile, delay: float

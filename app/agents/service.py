@@ -427,7 +427,7 @@ class AgentService:
         await self.runs.aclose()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _on_end(self, run: Run, outcome: Outcome) -> None:
+    def _on_end(self, run: Run, outcome: Outcome, private: bool) -> None:
         """Count failures in a row; after too many the agent is paused, and people are told."""
         if run.dry_run or outcome.state not in (State.OK, State.FAILED):
             return
@@ -441,13 +441,13 @@ class AgentService:
         if most and failures >= most and record.paused_at is None:
             because = f"{failures} runs in a row failed, the last one with: {outcome.error_message}"
             record = self._keep(replace(record, paused_at=outcome.finished_at, paused_because=because))
-            self._soon(self._tell_paused(run, because))
+            self._soon(self._tell_paused(run, because, private))
         self._soon(self._store([record]))
 
-    async def _tell_paused(self, run: Run, because: str) -> None:
+    async def _tell_paused(self, run: Run, because: str, private: bool) -> None:
         profile = self._config().profile(run.workspace)
         if profile is not None:
-            told = self._tools.notifications(run.agent, profile, run.id, lambda: run.private)
+            told = self._tools.notifications(run.agent, profile, run.id, lambda: private)
             body = f"{because}. `llm-sidecar agents resume {run.agent}` lets it go on."
             await told.notify(
                 f"The agent {run.agent} was paused", body, severity="error", dedupe_key=f"agent-paused:{run.agent}"

@@ -12,7 +12,10 @@ What is guaranteed, whatever a URL, a name server or an answer says:
   name that answers otherwise a moment later changes nothing.
 - Only addresses of the public internet are permitted: nothing private, loopback, link-local (where clouds keep their
   metadata), multicast or unspecified, and nothing that stands for such an address (NAT64, 6to4, Teredo, IPv4-mapped).
-  A host listed in `Reach.local` may be loopback or private; never link-local, multicast or unspecified.
+  A host listed in `Reach.local` may be loopback or private; never link-local, multicast or unspecified. Where nothing
+  may leave (`Reach.public` False) such a name must lead to this machine or a private network.
+- How far a caller reaches is asked when a request begins, at each redirect, and for each socket before it is opened:
+  a workspace that is made private meanwhile is private to what is under way.
 - A redirect is not followed, or each is checked like a first request; to another host it carries no header of the
   caller's.
 - No proxy, no cookies, no netrc, no compression; what is read and how long it takes are bounded.
@@ -27,7 +30,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -37,6 +40,7 @@ from app import __version__
 from app.errors import AttemptTimeout, EgressBlocked, ServerFailed, Unreachable
 from app.llm.connections import system_lookup, trusted_roots
 from app.llm.egress import IPAddress, is_localhost, normal_host, parse_ip
+from app.routing.locality import in_private_range
 
 MAX_BYTES = 2 * 1024 * 1024
 TOTAL_SECONDS = 20.0
@@ -53,15 +57,21 @@ an IPv4 address within them."""
 class Reach:
     """Where a caller may go. `hosts`: patterns such as `*.example.org`; None: any host of the public internet.
 
-    `local`: names and addresses of this machine or network that were listed on purpose. `public` False: only those.
+    `local`: names and addresses of this machine or network that were listed on purpose. `public` False: only those,
+    and `because` says why, for the error ("the workspace `work` is private").
     """
 
     public: bool = True
     hosts: tuple[str, ...] | None = None
     local: frozenset[str] = frozenset()
+    because: str = "this may not leave the machine and its trusted hosts"
 
     def lists(self, host: str) -> bool:
         return normal_host(host) in self.local
+
+
+ReachNow: TypeAlias = Callable[[], Reach]
+"""The reach in force at the moment it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +104,16 @@ def check_url(url: str, reach: Reach) -> URL:
 
 
 def _check_public(host: str, reach: Reach) -> None:
-    if not reach.public:
-        raise EgressBlocked(f"{host[:100]!r} is outside, and this may not leave the machine and its trusted hosts")
+    _check_may_leave(host, reach)
     if is_localhost(host):
         raise EgressBlocked(f"{host[:100]!r} is this machine itself, and is not listed as allowed")
     if reach.hosts is not None and not any(_matches(host, pattern) for pattern in reach.hosts):
         raise EgressBlocked(f"{host[:100]!r} is not among the hosts that may be asked")
+
+
+def _check_may_leave(host: str, reach: Reach) -> None:
+    if not reach.public:
+        raise EgressBlocked(f"{host[:100]!r} is outside, and {reach.because}")
 
 
 def _matches(host: str, pattern: str) -> bool:
@@ -129,6 +143,9 @@ def check_outside_address(address: str | IPAddress, host: str, reach: Reach) -> 
     public = real.is_global and not (isinstance(real, ipaddress.IPv6Address) and real.is_site_local)
     if never or real != ip or (not reach.lists(host) and not public):
         raise EgressBlocked(f"{host[:100]!r} leads to {ip}, which may not be asked")
+    # A trusted name that a foreign network's name server sends to the internet is not the host that was trusted.
+    if not real.is_loopback and not in_private_range(real) and not reach.lists(str(ip)):
+        _check_may_leave(host, reach)
 
 
 @dataclass(slots=True)
@@ -148,7 +165,7 @@ class Outside:
         self,
         method: str,
         url: str,
-        reach: Reach,
+        reach: ReachNow,
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
@@ -160,7 +177,7 @@ class Outside:
         try:
             async with asyncio.timeout(self.seconds):
                 for left in range(redirects, -1, -1):
-                    parsed = check_url(url, reach)
+                    parsed = check_url(url, reach())
                     answer = await self._once(method, parsed, reach, given, body, max_bytes)
                     target = answer.headers.get("location")
                     if not left or answer.status not in _REDIRECTS or target is None:
@@ -178,7 +195,7 @@ class Outside:
         raise AssertionError("the last round returns")
 
     async def _once(
-        self, method: str, url: URL, reach: Reach, headers: Mapping[str, str], body: bytes | None, max_bytes: int
+        self, method: str, url: URL, reach: ReachNow, headers: Mapping[str, str], body: bytes | None, max_bytes: int
     ) -> OutsideResponse:
         assert url.raw_host is not None
         host = normal_host(url.raw_host)
@@ -206,7 +223,7 @@ class Outside:
                 raise error.__cause__ from None
             raise Unreachable(f"{host[:100]!r} could not be asked: {type(error).__name__}") from None
 
-    async def _addresses(self, host: str, reach: Reach) -> tuple[str, ...]:
+    async def _addresses(self, host: str, reach: ReachNow) -> tuple[str, ...]:
         """Every address of `host`, each checked."""
         if parse_ip(host) is not None:
             found: tuple[str, ...] = (host,)
@@ -221,7 +238,7 @@ class Outside:
         if not found:
             raise Unreachable(f"{host[:100]!r} is not known in this network")
         for address in found:
-            check_outside_address(address, host, reach)
+            check_outside_address(address, host, reach())
         return found
 
     async def _roots(self) -> Any:
@@ -240,7 +257,7 @@ class OutsideClient:
     """An `Outside` with one caller's reach: what an agent is given."""
 
     outside: Outside
-    reach: Reach
+    reach: ReachNow
     redirects: int = 5
 
     async def get(
@@ -255,7 +272,7 @@ class OutsideClient:
 class _Pinned(AbstractResolver):
     """Answers with the addresses that were checked, and lets no socket be opened to another."""
 
-    def __init__(self, addresses: tuple[str, ...], host: str, reach: Reach) -> None:
+    def __init__(self, addresses: tuple[str, ...], host: str, reach: ReachNow) -> None:
         self._addresses = addresses
         self._host = host
         self._reach = reach
@@ -279,7 +296,7 @@ class _Pinned(AbstractResolver):
         return None
 
     def open_socket(self, info: Any) -> socket.socket:
-        check_outside_address(str(info[4][0]), self._host, self._reach)
+        check_outside_address(str(info[4][0]), self._host, self._reach())
         return socket.socket(family=info[0], type=info[1], proto=info[2])
 
 

@@ -133,20 +133,29 @@ class EntityGraph:
     # -- reading
 
     async def search(
-        self, workspace: str | None, query: str, *, kinds: Sequence[str] = (), limit: int = 20
+        self,
+        workspace: str | None,
+        query: str,
+        *,
+        kinds: Sequence[str] = (),
+        limit: int = 20,
+        open_only: bool = False,
     ) -> list[Found]:
         """Those that bear most on the query, best first: who is called so, then by words and, where there is a model,
-        by meaning together. A score is at most 2, and 100 more for the very name."""
+        by meaning together. A score is at most 2, and 100 more for the very name. `open_only`: nothing that was told
+        in private is found, nor does it leave a gap."""
         name = self._profile(workspace).id
         _within(limit, MAX_FOUND, "limit")
         if not query.strip():
             return []
         asked = storable(query)
-        near = {} if self.vectors is None else await self.vectors.nearest(name, asked, limit)
+        # By meaning private ones are among the nearest, and take an open one's place if no more than these are asked.
+        wide = MAX_FOUND if open_only else limit
+        near = {} if self.vectors is None else await self.vectors.nearest(name, asked, wide)
 
         def read(connection: Connection) -> list[Found]:
-            words = reads.by_words(connection, name, asked, kinds, limit)
-            known = reads.fetch(connection, name, {**words, **near})
+            words = reads.by_words(connection, name, asked, kinds, limit, open_only)
+            known = reads.fetch(connection, name, {**words, **near}, open_only)
             found = [
                 Found(entity, 0, words.get(i, 0.0) + near.get(i, 0.0), near.get(i), entity.private)
                 for i, entity in known.items()
@@ -163,11 +172,12 @@ class EntityGraph:
         kinds: Sequence[str] = (),
         limit: int = 50,
         before: tuple[int, str] | None = None,
+        open_only: bool = False,
     ) -> list[Entity]:
         """The most mentioned first, from after `before`: (mentions, id) of the last one seen."""
         name = self._profile(workspace).id
         _within(limit, MAX_FOUND + 1, "limit")
-        return await self._database.read(lambda c: reads.page(c, name, kinds, limit, before))
+        return await self._database.read(lambda c: reads.page(c, name, kinds, limit, before, open_only))
 
     async def get(self, identity: str, workspace: str | None = None) -> EntityDetail:
         """Also by an id that one of its aliases has. `workspace` None: whichever it is in. Raises `NotFound`."""
@@ -183,13 +193,24 @@ class EntityGraph:
         return found
 
     async def neighbours(
-        self, workspace: str | None, ids: Sequence[str], *, hops: int = 1, limit: int = 50
+        self,
+        workspace: str | None,
+        ids: Sequence[str],
+        *,
+        hops: int = 1,
+        limit: int = 50,
+        open_only: bool = False,
     ) -> Neighbourhood:
         """Entities up to `hops` (1 or 2) from these, and the relations among all of them."""
         name = self._profile(workspace).id
         _within(hops, MAX_HOPS, "hops")
         _within(limit, MAX_NEIGHBOURS, "limit")
-        return await self._database.read(lambda c: reads.neighbourhood(c, name, ids, hops, limit))
+        return await self._database.read(lambda c: reads.neighbourhood(c, name, ids, hops, limit, open_only))
+
+    async def has_private(self, workspace: str | None) -> bool:
+        """Whether anything in the workspace's graph was told in private."""
+        name = self._profile(workspace).id
+        return await self._database.read(lambda connection: reads.has_private(connection, name))
 
     async def stats(self, workspace: str | None) -> GraphStats:
         name = self._profile(workspace).id

@@ -1,4 +1,7 @@
-"""Entities as SQL rows, read. Every function runs in a reader's thread, in one snapshot, within one workspace."""
+"""Entities as SQL rows, read. Every function runs in a reader's thread, in one snapshot, within one workspace.
+
+`open_only`: without what was told in private, in the order of what is left.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ FRONTIER: Final = 40
 """Entities whose own neighbours are looked for, at each hop: the nearest by weight."""
 _LONGEST_NAME: Final = 256
 _SIDES: Final = tuple(
-    f"SELECT from_id, to_id, kind, weight, private FROM entity_relations WHERE {side} = ? AND workspace = ? LIMIT ?"
+    f"SELECT from_id, to_id, kind, weight, private FROM entity_relations "
+    f"WHERE {side} = ? AND workspace = ? AND private <= ? LIMIT ?"
     for side in ("from_id", "to_id")
 )
 """Run a hundred times for one answer: as text, which costs a quarter of a statement that is put together."""
@@ -45,7 +49,12 @@ _COLUMNS = (_E.id, _E.workspace, _E.kind, _E.name, _E.summary, _E.source, _E.pat
 
 
 def page(
-    connection: Connection, workspace: str, kinds: Sequence[str], limit: int, before: tuple[int, str] | None
+    connection: Connection,
+    workspace: str,
+    kinds: Sequence[str],
+    limit: int,
+    before: tuple[int, str] | None,
+    open_only: bool = False,
 ) -> list[Entity]:
     """The most mentioned first. `before`: (mentions, id) of the last one of the page before."""
     query = select(*_COLUMNS).where(_E.workspace == workspace).order_by(_E.mentions.desc(), _E.id.desc()).limit(limit)
@@ -53,17 +62,23 @@ def page(
         query = query.where(_E.kind.in_(kinds))
     if before is not None:
         query = query.where(tuple_(_E.mentions, _E.id) < before)
+    if open_only:
+        query = query.where(_E.private.is_(False))
     return [_entity(row) for row in connection.execute(query)]
 
 
-def by_words(connection: Connection, workspace: str, query: str, kinds: Sequence[str], limit: int) -> dict[str, float]:
+def by_words(
+    connection: Connection, workspace: str, query: str, kinds: Sequence[str], limit: int, open_only: bool = False
+) -> dict[str, float]:
     """By id, at most `limit`: 1 for who shares the most and rarest words with the query, less for the others, and
     `EXACT_SCORE` more for who is called so."""
-    scores = _by_terms(connection, workspace, query, limit if not kinds else 20 * limit)
+    scores = _by_terms(connection, workspace, query, limit if not kinds else 20 * limit, open_only)
     most = max(scores.values(), default=1.0)
     scores = {identity: score / most for identity, score in scores.items()}
     for identity in _called(connection, workspace, query):
         scores[identity] = scores.get(identity, 0.0) + EXACT_SCORE
+    if open_only:
+        scores = {i: scores[i] for i in scores.keys() & fetch(connection, workspace, scores, open_only=True).keys()}
     if kinds:
         scores = {i: scores[i] for i in _of_kinds(connection, list(scores), kinds)}
     return dict(sorted(scores.items(), key=lambda found: (-found[1], found[0]))[:limit])
@@ -84,7 +99,9 @@ def _of_kinds(connection: Connection, ids: Sequence[str], kinds: Sequence[str]) 
     return found
 
 
-def _by_terms(connection: Connection, workspace: str, query: str, limit: int) -> dict[str, float]:
+def _by_terms(
+    connection: Connection, workspace: str, query: str, limit: int, open_only: bool = False
+) -> dict[str, float]:
     wanted = query_terms(query, QUERY_TERMS)
     if not wanted:
         return {}
@@ -105,6 +122,7 @@ def _by_terms(connection: Connection, workspace: str, query: str, limit: int) ->
         f"WITH q(term, weight) AS (VALUES {values}) "
         "SELECT t.entity_id, sum(t.weight * q.weight) AS score FROM q "
         "CROSS JOIN entity_terms AS t ON t.workspace = :workspace AND t.term = q.term "
+        f"{'JOIN entities AS e ON e.id = t.entity_id AND NOT e.private ' if open_only else ''}"
         "GROUP BY t.entity_id ORDER BY score DESC, t.entity_id LIMIT :limit"
     )
     given: dict[str, Any] = {"workspace": workspace, "limit": limit}
@@ -113,13 +131,23 @@ def _by_terms(connection: Connection, workspace: str, query: str, limit: int) ->
     return dict(connection.execute(statement, given).tuples().all())
 
 
-def fetch(connection: Connection, workspace: str, ids: Iterable[str]) -> dict[str, Entity]:
+def fetch(connection: Connection, workspace: str, ids: Iterable[str], open_only: bool = False) -> dict[str, Entity]:
     """Those of the ids that the workspace has."""
     found: dict[str, Entity] = {}
     for some in portions(ids):
-        rows = connection.execute(select(*_COLUMNS).where(_E.workspace == workspace, _E.id.in_(some)))
+        query = select(*_COLUMNS).where(_E.workspace == workspace, _E.id.in_(some))
+        rows = connection.execute(query.where(_E.private.is_(False)) if open_only else query)
         found |= {row.id: _entity(row) for row in rows}
     return found
+
+
+def has_private(connection: Connection, workspace: str) -> bool:
+    """An entity of which something was told in private, or a relation between open ones."""
+    marked = (
+        select(_E.id).where(_E.workspace == workspace, _E.private),
+        select(_R.kind).where(_R.workspace == workspace, _R.private),
+    )
+    return any(connection.execute(query.limit(1)).first() is not None for query in marked)
 
 
 def home_of(connection: Connection, identity: str, workspace: str | None) -> tuple[str, str] | None:
@@ -151,7 +179,14 @@ def stats(connection: Connection, workspace: str) -> GraphStats:
 # -- neighbours
 
 
-def neighbourhood(connection: Connection, workspace: str, seeds: Sequence[str], hops: int, limit: int) -> Neighbourhood:
+def neighbourhood(
+    connection: Connection,
+    workspace: str,
+    seeds: Sequence[str],
+    hops: int,
+    limit: int,
+    open_only: bool = False,
+) -> Neighbourhood:
     """At most `limit` entities within `hops` of the seeds, nearest and most strongly related first, and the relations
     among these and the seeds. Bounded work whatever the graph: see `MAX_EDGES`, `FRONTIER`."""
     reached: dict[str, Found | None] = dict.fromkeys(seeds)
@@ -164,7 +199,7 @@ def neighbourhood(connection: Connection, workspace: str, seeds: Sequence[str], 
         strengths: dict[str, float] = {}
         private: dict[str, bool] = {}
         for node in frontier:
-            near, cut = _edges(connection, workspace, node)
+            near, cut = _edges(connection, workspace, node, open_only)
             truncated |= cut
             for relation in near:
                 edges[relation.start, relation.end, relation.kind] = relation
@@ -174,6 +209,8 @@ def neighbourhood(connection: Connection, workspace: str, seeds: Sequence[str], 
                 strengths[other] = strengths.get(other, 0.0) + relation.weight / (1 + math.log1p(len(near)))
                 hidden = relation.private or way_private[node]
                 private[other] = private.get(other, True) and hidden
+        if open_only:
+            strengths = {i: strengths[i] for i in fetch(connection, workspace, strengths, open_only=True)}
         order = sorted(strengths, key=lambda i: (-strengths[i], i))
         room = max(0, limit - len(found))
         truncated |= len(order) > room
@@ -189,12 +226,12 @@ def neighbourhood(connection: Connection, workspace: str, seeds: Sequence[str], 
     return Neighbourhood(tuple(found), kept, truncated)
 
 
-def _edges(connection: Connection, workspace: str, node: str) -> tuple[list[Relation], bool]:
+def _edges(connection: Connection, workspace: str, node: str, open_only: bool = False) -> tuple[list[Relation], bool]:
     """An entity's relations, one per other end and kind; whether there are more."""
     sums: dict[tuple[str, str, str], tuple[float, bool]] = {}
     cut = False
     for statement in _SIDES:
-        rows = connection.exec_driver_sql(statement, (node, workspace, MAX_EDGES)).all()
+        rows = connection.exec_driver_sql(statement, (node, workspace, not open_only, MAX_EDGES)).all()
         cut |= len(rows) == MAX_EDGES
         for start, end, kind, weight, private in rows:
             before, hidden = sums.get((start, end, kind), (0.0, True))

@@ -94,7 +94,10 @@ async def open_agents(
         router=router,
         clock=clock,
         redact=redact,
-        http=lambda profile, hosts: OutsideClient(outside, reach_of(config(), profile, hosts)),
+        http=lambda workspace, hosts, private: OutsideClient(
+            outside, lambda: reach_of(config(), workspace, hosts, private())
+        ),
+        private_now=lambda workspace: is_private(config().profile(workspace)),
         notifications=partial(AgentNotifications, inbox),
     )
     service = AgentService(tools, Registry(own, config), config)
@@ -143,11 +146,26 @@ def chores_of(database: Database, memory: WorkspaceMemory, usage: UsageService, 
     )
 
 
-def reach_of(config: Config, profile: Profile, hosts: Sequence[str]) -> Reach:
-    """Where an agent may go: this machine and the trusted hosts, and where the workspace allows it the hosts of its
-    entry."""
+def is_private(profile: Profile | None) -> bool:
+    """A workspace that is gone is no public one."""
+    return profile is None or profile.block_cloud_apis
+
+
+def reach_of(config: Config, workspace: str, hosts: Sequence[str], private: bool) -> Reach:
+    """Where an agent may go at this moment: this machine and the trusted hosts, and where the workspace is open, and
+    the run not `private`, the hosts of its entry."""
     near = frozenset({*LOCALHOST, "localhost", *map(normal_host, config.models.trusted_hosts)})
-    return Reach(public=not profile.block_cloud_apis, hosts=tuple(hosts), local=near)
+    if is_private(config.profile(workspace)):
+        because = (
+            f"the workspace {workspace} is private (block_cloud_apis): only this machine and trusted hosts are asked"
+        )
+        return Reach(public=False, local=near, because=because)
+    if private:
+        because = (
+            "this run has read what was written in private: from then on it asks this machine and trusted hosts alone"
+        )
+        return Reach(public=False, local=near, because=because)
+    return Reach(hosts=tuple(hosts), local=near)
 
 
 async def start_agents(service: AgentService, store: ConfigStore, clock: Clock, stack: AsyncExitStack) -> None:

@@ -254,6 +254,7 @@ entities = Table(
     Column("embedding", LargeBinary),
     Index("ix_entities_workspace", "workspace", "mentions", "id"),
     Index("ix_entities_kind", "workspace", "kind", "mentions", "id"),
+    Index("ix_entities_private", "workspace", sqlite_where=text("private = 1")),
 )
 """What a workspace knows of: symbols, files, people, errors, concepts. Gone with its last sighting."""
 
@@ -314,6 +315,7 @@ entity_relations = Table(
     Column("last_seen", Text, nullable=False),
     Index("ix_entity_relations_to", "to_id"),
     Index("ix_entity_relations_origin", "workspace", "origin"),
+    Index("ix_entity_relations_private", "workspace", sqlite_where=text("private = 1")),
     sqlite_with_rowid=False,
 )
 """What each origin says of how two entities of a workspace are related. Directed."""

@@ -169,7 +169,7 @@ async def test_a_private_workspace_asks_nobody_outside(tmp_path: Path, provider:
     given = {"name": "main", "kind": "github_actions", "repo": "ann/app"}
     async with watching(tmp_path, provider, given, workspace="work", hosts=["api.github.com"]) as sidecar:
         run = await look(sidecar)
-    assert "may not leave the machine" in run["summary"]
+    assert "the workspace work is private" in run["summary"]
 
 
 async def test_the_build_is_tied_to_what_its_log_names(tmp_path: Path, provider: FakeProvider, builds: Builds) -> None:

@@ -41,9 +41,9 @@ async def main(folder: Path, count: int, grace: float) -> None:
     async with open_agent_service(folder, [Saying(say)], entries, max_running=count) as opened:
         told = opened.service.runs._ended
 
-        def ended(run: Run, outcome: Outcome) -> None:
+        def ended(run: Run, outcome: Outcome, private: bool) -> None:
             os.write(say, f"over {run.id} {outcome.state.value}\n".encode())
-            told(run, outcome)
+            told(run, outcome, private)
 
         opened.service.runs._ended = ended
         scheduler = AgentScheduler(opened.service, opened.clock.now, pulse_seconds=1.0)

@@ -15,7 +15,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from app.agents.performing import Tools
 from app.agents.registry import Registry
 from app.agents.service import AgentService
 from app.config.loader import Config, load
+from app.config.schema import Profile
 from app.errors import NoRule
 from app.llm.calls import ModelRequest
 from app.llm.clock import Clock
@@ -38,6 +39,7 @@ from app.memory.embedder import Embedder
 from app.memory.graph import EntityGraph
 from app.memory.index import WorkspaceIndex
 from app.memory.workspace import WorkspaceMemory
+from app.services.agents import is_private
 from app.store.database import Database
 from tests.fakes.sidecar import write_config
 
@@ -74,8 +76,13 @@ class ScriptedAgent(Agent):
     input_schema: Mapping[str, Any] = {"type": "object", "properties": {"topic": {"type": "string"}}}  # type: ignore[misc]
 
     def __init__(
-        self, *steps: Callable[[AgentContext], Awaitable[Any]], name: str = "scripted", safe: bool = False
+        self,
+        *steps: Callable[[AgentContext], Awaitable[Any]],
+        name: str = "scripted",
+        safe: bool = False,
+        reads_private: bool = True,
     ) -> None:
+        self.reads_private = reads_private  # type: ignore[misc]
         self.name = name  # type: ignore[misc]
         self.rerun_is_safe = safe  # type: ignore[misc]
         self.steps = list(steps)
@@ -109,6 +116,9 @@ class NotedNotifications:
     """Keeps what was told."""
 
     told: list[tuple[str, str, Severity]] = field(default_factory=list)
+    private: list[bool] = field(default_factory=list)
+    """Whether what was told is private, one by one."""
+    private_now: Callable[[], bool] = lambda: False
 
     async def notify(
         self,
@@ -120,6 +130,7 @@ class NotedNotifications:
         dedupe_key: str | None = None,
     ) -> str | None:
         self.told.append((title, body, severity))
+        self.private.append(self.private_now())
         return str(len(self.told))
 
 
@@ -162,6 +173,14 @@ class OpenedService:
         """(due time, state) of every run, in the order they were due."""
         return [(row["scheduled_at"], row["state"]) for row in self.rows()]
 
+    def make_private(self, workspace: str, private: bool = True) -> None:
+        """As if somebody had saved profiles.yaml."""
+        profiles = [
+            profile.model_copy(update={"block_cloud_apis": private}) if profile.id == workspace else profile
+            for profile in self.config.profiles.profiles
+        ]
+        self.config = replace(self.config, profiles=self.config.profiles.model_copy(update={"profiles": profiles}))
+
     def reconfigure(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.config = write_agents(self.folder, entries)
 
@@ -200,6 +219,10 @@ async def open_agent_service(
     def in_force() -> Config:
         return opened.config
 
+    def noted(agent: str, profile: Profile, run_id: str, private: Callable[[], bool]) -> NotedNotifications:
+        notifications.private_now = private
+        return notifications
+
     memory = WorkspaceMemory(index, embedder, in_force)
     tools = Tools(
         database=database,
@@ -208,8 +231,9 @@ async def open_agent_service(
         router=RefusingRouter(),
         clock=used,
         redact=lambda text: text,
-        http=lambda profile, hosts: ClosedHttp(),
-        notifications=lambda agent, profile, run_id, private: notifications,
+        http=lambda workspace, hosts, private: ClosedHttp(),
+        private_now=lambda workspace: is_private(opened.config.profile(workspace)),
+        notifications=noted,
     )
     service = AgentService(tools, Registry(agents, in_force), in_force)
     opened = OpenedService(service, used, moved, database, notifications, folder, config)

@@ -13,7 +13,8 @@ from sqlalchemy import insert
 
 from app.agents.base import AgentContext, AgentResult
 from app.agents.data import AgentData, QueryRefused
-from app.agents.door import WAITING, AgentRouter, BadAnswer, Taint, read_json
+from app.agents.door import WAITING, AgentRouter, BadAnswer, read_json
+from app.agents.privacy import Taint
 from app.agents.runlog import FIRST_LINES, LAST_LINES, Heard, Line, RunLog, numbered
 from app.errors import RequestError
 from app.llm.calls import ModelRequest
@@ -94,6 +95,44 @@ async def test_who_reads_what_was_private_is_local_from_then_on(database: Databa
     assert not taint.private
     await data.query(sql)
     assert taint.private
+
+
+@pytest.mark.parametrize("sql", ["SELECT id FROM sessions WHERE title LIKE '%Acme%'", "SELECT 1 FROM session_state"])
+async def test_an_empty_answer_tells_of_private_rows_too(database: Database, sql: str) -> None:
+    taint = Taint()
+    assert await AgentData(database.path, "mixed", taint).query(sql) == []
+    assert taint.private
+
+
+async def test_keys_of_clients_are_nobody_s_to_read(database: Database) -> None:
+    with pytest.raises(QueryRefused, match=r"client_keys.* is prohibited"):
+        await AgentData(database.path, "open", Taint()).query("SELECT * FROM client_keys")
+
+
+async def test_with_open_only_nothing_private_is_there(database: Database) -> None:
+    def fill(connection: Any) -> None:
+        row = {
+            "id": "s4",
+            "workspace": "mixed",
+            "private": False,
+            "title": "open",
+            "created_at": NOW,
+            "updated_at": NOW,
+        }
+        connection.execute(insert(sessions).values(**row))
+
+    await database.write(fill)
+    taint = Taint()
+    data = AgentData(database.path, "mixed", taint, open_only=True)
+    assert await data.query("SELECT id FROM sessions ORDER BY id") == [{"id": "s4"}]
+    assert await data.query("SELECT content FROM session_messages") == []
+    for table in ("entities", "entity_names", "entity_terms", "entity_sightings", "entity_relations", "agent_runs",
+                  "agent_state", "agent_documents", "notifications", "session_state", "session_summaries"):  # fmt: skip
+        assert await data.query(f"SELECT * FROM {table}") == []
+    for table in ("llm_usage_log", "request_receipts", "index_folders"):  # of these it cannot be told
+        with pytest.raises(QueryRefused, match="is prohibited"):
+            await data.query(f"SELECT * FROM {table}")
+    assert not taint.private
 
 
 # -- the door -------------------------------------------------------------------------------------------------------

@@ -9,5 +9,5 @@ from __future__ import annotations
 from pathlib import Path
 
 LOCATION = Path(__file__).parent
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 """Oldest first; the last one is what `app.store.tables` describes."""
