@@ -25,7 +25,10 @@ PUBLIC = "93.184.215.14"
 """Of the internet; in the namespace a second address of the loopback device."""
 SECRET = "the Bluefin acquisition"
 NEWS = ("RouteLLM chooses a language model by cost", "RouteLLM is a router that picks an LLM for each request.")
-PROFILES: list[dict[str, Any]] = [{"id": "open", "name": "Open"}, {"id": "work", "name": "Work", "block_cloud_apis": True}]
+PROFILES: list[dict[str, Any]] = [
+    {"id": "open", "name": "Open"},
+    {"id": "work", "name": "Work", "block_cloud_apis": True},
+]
 
 
 @pytest.fixture(autouse=True)
