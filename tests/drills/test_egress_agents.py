@@ -19,12 +19,13 @@ from app.errors import EgressBlocked
 from tests.drills.outside import Outside, run_scenario, why_not
 from tests.fakes.providers import FakeProvider, Reply
 from tests.fakes.sidecar import RunningSidecar, running_sidecar, write_config
-from tests.fakes.world import rss
+from tests.fakes.world import World, rss
 
 PUBLIC = "93.184.215.14"
 """Of the internet; in the namespace a second address of the loopback device."""
 SECRET = "the Bluefin acquisition"
 NEWS = ("RouteLLM chooses a language model by cost", "RouteLLM is a router that picks an LLM for each request.")
+CASCADES = ("Cascades of language models", "A cascade routes each request to a small language model first.")
 PROFILES: list[dict[str, Any]] = [
     {"id": "open", "name": "Open"},
     {"id": "work", "name": "Work", "block_cloud_apis": True},
@@ -86,19 +87,19 @@ async def everything(outside: Outside) -> dict[str, Any]:
     server = PublicServer()
     listener = await asyncio.start_server(server.serve, PUBLIC, 0)
     server.port = listener.sockets[0].getsockname()[1]
-    async with FakeProvider(models={"small": 8192}) as local, FakeProvider(models={"small": 8192}) as cloud:
-        for provider in (local, cloud):
-            provider.always(Reply(("no JSON",)))
+    async with FakeProvider(models={"small": 8192}) as local, World() as world:
+        local.always(Reply(("no JSON",)))
+        world.feed("/here.xml", rss([CASCADES], site="https://here.example.org"))
         with tempfile.TemporaryDirectory() as folder:
             offer_agents(Path(folder) / "site", {"curious": "tests.drills.test_egress_agents:Curious"})
-            return await scenario(Path(folder), server, local)
+            return await scenario(Path(folder), server, local, world)
 
 
-async def scenario(folder: Path, server: PublicServer, local: FakeProvider) -> dict[str, Any]:
+async def scenario(folder: Path, server: PublicServer, local: FakeProvider, world: World) -> dict[str, Any]:
     base = f"http://{PUBLIC}:{server.port}"
-    config = configuration(base, local)
-    private = [{**profile, "block_cloud_apis": True} for profile in PROFILES]
-    async with running_sidecar(folder, **{**config, "profiles": private}) as sidecar:
+    config = configuration(base, local, f"{world.url}/here.xml")
+    closed_profiles = [{**profile, "block_cloud_apis": True} for profile in PROFILES]
+    async with running_sidecar(folder, **{**config, "profiles": closed_profiles}) as sidecar:
         await tell_a_secret(sidecar)
         closed = await trigger(sidecar, "research")  # leaves documents and a state behind that are private
         before = list(server.paths)
@@ -115,8 +116,8 @@ async def scenario(folder: Path, server: PublicServer, local: FakeProvider) -> d
     }  # fmt: skip
 
 
-def configuration(base: str, local: FakeProvider) -> dict[str, Any]:
-    research = {"topics": ["a router for language models"], "sources": [{"feed": f"{base}/feed.xml"}],
+def configuration(base: str, local: FakeProvider, here: str) -> dict[str, Any]:
+    research = {"topics": ["a router for language models"], "sources": [{"feed": f"{base}/feed.xml"}, {"feed": here}],
                 "pause_seconds": 0, "relevance": 0.1, "notify_above": 0.1}  # fmt: skip
     watch = [{"name": n, "kind": "json", "url": f"{base}/{n}", "status": "state", "log": "log"} for n in ("a", "b")]
     return {
@@ -166,8 +167,8 @@ async def trigger(sidecar: RunningSidecar, agent: str) -> Mapping[str, Any]:
 
 def test_who_has_read_something_private_reaches_nobody_outside() -> None:
     found = run_scenario(f"{__name__}:everything", timeout=180)["result"]
-    assert found["closed"]["state"] == "failed"
-    assert "the workspace open is private" in found["closed"]["error_message"]
+    assert (found["closed"]["state"], found["closed"]["data"]["failed"]) == ("ok", 1)
+    assert "the workspace open is private" in found["closed"]["summary"]
     assert found["before"] == []
     runs = found["runs"]
     reached, refused = runs["curious"]["data"]["answers"]
@@ -176,7 +177,7 @@ def test_who_has_read_something_private_reaches_nobody_outside() -> None:
     for name in ("research", "pipeline", "research again"):
         assert runs[name]["state"] == "ok", runs[name]
     assert found["private"] == ["research", "curious"]
-    assert (runs["research"]["data"]["new"], runs["research again"]["data"]["new"]) == (1, 0)
+    assert (runs["research"]["data"]["new"], runs["research again"]["data"]["new"]) == (2, 0)
     assert runs["pipeline"]["data"]["news"] == {"a": "broken", "b": "broken"}
     assert found["paths"].count("/feed.xml") == 2
     assert found["paths"].count("/hook") >= 3, "what the two others tell goes to the webhook"
