@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MIN_TOKEN: Final = 16
+SHORT_TOKEN: Final = 16
+"""Characters under which a token is worth a warning; those we make have 43."""
 """Characters; anything shorter can be guessed through an open port. Our own have 43."""
 STREAMS_END_SECONDS: Final = 2
 """How long open answers may take to say their last word; the whole shutdown has 5 s."""
@@ -199,12 +200,16 @@ def announce(listener: socket.socket, services: Services) -> None:
 
 
 def token_of(settings: Settings) -> str:
-    """SIDECAR_TOKEN, else the data folder's. Raises `StartupError` where it is short or no header carries it."""
+    """SIDECAR_TOKEN, else the data folder's. Raises `StartupError` where no header carries it."""
     if not settings.token:
         return load_or_create_token(settings.token_path)
     token = settings.token.get_secret_value()
-    if len(token) < MIN_TOKEN or not all("!" <= character <= "~" for character in token):
-        raise StartupError(f"SIDECAR_TOKEN must be at least {MIN_TOKEN} ASCII characters without spaces")
+    if not all("!" <= character <= "~" for character in token):
+        raise StartupError("SIDECAR_TOKEN must be ASCII characters without spaces")
+    if len(token) < SHORT_TOKEN:
+        log.warning(
+            "SIDECAR_TOKEN has %d characters: short enough to be guessed; leave it out to have one made", len(token)
+        )
     return token
 
 
