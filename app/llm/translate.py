@@ -52,6 +52,7 @@ SIGN_OR_LOG_IN = (
     "snowflake", "databricks",
 )  # fmt: skip
 REMEMBERED = 512
+OLLAMA_PENALTIES = ("frequency_penalty", "presence_penalty")
 KEEP_ALIVE = "5m"
 """How long Ollama keeps a model loaded after its answer; `params: {keep_alive: …}` says otherwise."""
 
@@ -196,6 +197,9 @@ class Translator:
         model, ollama = call.model, call.model.wire == "ollama_chat"
         wanted, own = self._sorted(call, provider)
         wanted |= shapes.asked(call)
+        if ollama:
+            # Ollama has both under these names; litellm knows one, and takes it for `repeat_penalty`, where 0 is ruin.
+            own |= {name: wanted.pop(name) for name in OLLAMA_PENALTIES if name in wanted}
         for name in ("tools", "response_format"):
             if name in wanted and name not in provider.supported:
                 raise Unsupported(f"{model.id} does not support `{name}`")

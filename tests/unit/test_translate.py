@@ -199,6 +199,11 @@ def test_ollama_always_gets_its_window_and_keep_alive(translator: Translator) ->
     body = body_of(request)
     assert body["options"] == {"num_ctx": 16384, "top_k": 7, "seed": 3, "min_p": 0.1}
     assert (body["keep_alive"], body["think"]) == ("1h", False)
+    penalties = {"frequency_penalty": 0.0, "presence_penalty": 0.5}
+    body = body_of(translator.request(call("ollama_chat", sampling=penalties), None))
+    assert body["options"] == {"num_ctx": 16384, **penalties}, (
+        "OpenAI's neutral 0 must not become Ollama's repeat_penalty"
+    )
     assert request.url == "http://127.0.0.1:11434/api/chat"
     assert "authorization" not in {name.lower() for name in request.headers}
 
