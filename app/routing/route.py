@@ -212,7 +212,7 @@ class _Sieve:
         told += [f"{r.model} was left out: {r.reason}" for r in self.removed]
         if self.candidates[0].origin is Origin.LOCAL_FALLBACK:
             told.append(f"{self.candidates[0].model.id} steps in as the local fallback")
-        return tuple(told)
+        return tuple(dict.fromkeys(told))  # a model may be left out of the rule and of the upgrades
 
 
 def _why_local(facts: RoutingFacts) -> str:
