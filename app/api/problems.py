@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ def request_id_of(scope: Scope) -> str:
 
 def invalid_fields(errors: Iterable[ErrorDetails], where: str = "") -> InvalidRequest:
     """pydantic's findings as a 422 that names each field and what was expected there, and repeats no input."""
-    listed = [{"field": field_path(e["loc"], where), "message": _expected(e)} for e in errors]
+    listed = _by_field(errors, where)
     shown = listed[:MAX_LISTED]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in shown[:3])
     more = f" (and {len(listed) - 3} more)" if len(listed) > 3 else ""
@@ -71,6 +72,30 @@ def invalid_fields(errors: Iterable[ErrorDetails], where: str = "") -> InvalidRe
 def from_validation(error: ValidationError, where: str = "") -> InvalidRequest:
     """A `ValidationError` as the 422 it means."""
     return invalid_fields(error.errors(include_url=False, include_context=True, include_input=False), where)
+
+
+def _by_field(errors: Iterable[ErrorDetails], where: str) -> list[dict[str, str]]:
+    """One entry a field. Where a value may be one of several kinds, pydantic reports each that it is not: what the
+    kind that fits best lacks is said, else all the kinds."""
+    found: dict[str, dict[str, None]] = {}
+    for error in errors:
+        path = field_path(_without_kinds(error), where)
+        found.setdefault(path, {})[_expected(error)] = None
+    above = {path[: mark.start()] for path in found for mark in re.finditer(r"[.\[]", path)}
+    return [{"field": path, "message": ", or ".join(said)} for path, said in found.items() if path not in above]
+
+
+def _without_kinds(error: ErrorDetails) -> Sequence[int | str]:
+    """Where the error is, without the kinds a union tried there (`str`, `list[Part]`, `NamedTool`): no field of ours
+    is called so, but a client's unknown one may be."""
+    *path, last = error["loc"] or ("",)
+    kept = [step for step in path if isinstance(step, int) or not _KIND.match(step)]
+    if last == "" or (isinstance(last, str) and error["type"] != "extra_forbidden" and _KIND.match(last)):
+        return kept
+    return [*kept, last]
+
+
+_KIND = re.compile(r"[A-Z]|[a-z-]+\[|(?:constrained-)?(?:str|int|float|bool|none)\Z")
 
 
 def field_path(loc: Sequence[int | str], where: str = "") -> str:
@@ -104,4 +129,9 @@ def _expected(error: ErrorDetails) -> str:
     if error["type"] == "value_error":
         # Raised by our own validators; their text is ours.
         return str(error.get("ctx", {}).get("error", error["msg"]))
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        # pydantic's own words repeat the tag that was sent.
+        context = error.get("ctx", {})
+        known = f" {context['expected_tags']}" if "expected_tags" in context else " what kind it is"
+        return f"{str(context.get('discriminator', 'type')).strip(chr(39))} must say{known}"
     return _PLAINER.get(error["type"]) or error["msg"].replace("Input should", "should", 1)

@@ -17,6 +17,7 @@ ID_REGEX = r"^[A-Za-z0-9_.:-]{1,128}$"
 Id = Annotated[str, Field(pattern=ID_REGEX)]
 TaskType = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 Line = Annotated[int, Field(ge=1, le=2**31 - 1)]
+StopText = Annotated[str, Field(min_length=1, max_length=512)]
 JsonObject: TypeAlias = dict[str, Any]
 Shown = Annotated[str, Field(min_length=1, max_length=4096)]
 
@@ -199,8 +200,8 @@ class ChatBody(Body):
         None, description="Most tokens of the answer."
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(max_length=8)] | None = Field(
-        None, description="Texts that end the answer; at most 8."
+    stop: StopText | Annotated[list[StopText], Field(max_length=8)] | None = Field(
+        None, description="A text that ends the answer, or at most 8 of them."
     )
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Field(max_length=256)] | None = None
@@ -247,7 +248,7 @@ class ChatBody(Body):
             model=self.model,
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
-            stop=tuple(self.stop or ()),
+            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
             response_format=self._response_format(),
             tools=tuple(tool.model_dump(exclude_none=True) for tool in self.tools or ()),
             tool_choice=self._tool_choice(),

@@ -91,7 +91,8 @@ def test_limits_are_met_and_not_missed_by_one() -> None:
         ({"temperature": 2.5}, "temperature"),
         ({"temperature": "0"}, "temperature"),
         ({"stop": ["x"] * 9}, "stop"),
-        ({"stop": "x"}, "stop"),
+        ({"stop": 5}, "stop"),
+        ({"stop": ""}, "stop"),
         ({"stop": [""]}, "stop[0]"),
         ({"stream": "false"}, "stream"),
         ({"query": ""}, "query"),
@@ -119,6 +120,10 @@ def test_limits_are_met_and_not_missed_by_one() -> None:
         ({"context": {"history": [{"role": "tool", "content": "x"}]}}, "context.history[0].role"),
         ({"context": {"file": {"path": "x"}}}, "context.file.text"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"context": {"session_state": 5}}, "context.session_state"),
+        ({"tool_choice": 5}, "tool_choice"),
+        ({"str": 5}, "str"),
+        ({"Query": "x"}, "Query"),
         ({"tool_choice": "required"}, "body"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
     ],
@@ -133,6 +138,25 @@ def test_a_wrong_field_is_named_and_what_was_sent_is_not_repeated(change: dict[s
     assert field in refused.value.detail
     for sent in (SECRET, "evil.example", "../../x"):
         assert sent not in refused.value.detail + json.dumps(errors)
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "message"),
+    [
+        (5, "messages[0].content", "must be a string, or must be a JSON array"),
+        ([], "messages[0].content", "must be a string, or List should have at least 1 item"),
+        ([{"type": "text"}], "messages[0].content[0].text.text", "is required"),
+        ([{"type": SECRET}], "messages[0].content[0]", "type must say 'text', 'image_url'"),
+        ([{"text": SECRET}], "messages[0].content[0]", "type must say what kind it is"),
+    ],
+)
+def test_a_value_of_several_kinds_is_one_field(content: Any, field: str, message: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        validated(ChatBody, {"messages": [{"role": "user", "content": content}]})
+    errors: Any = refused.value.extra["errors"]
+    assert [e["field"] for e in errors] == [field]
+    assert errors[0]["message"].startswith(message)
+    assert SECRET not in refused.value.detail + json.dumps(errors)
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 1, True])
@@ -249,3 +273,8 @@ def test_the_examples_of_the_document_are_valid() -> None:
     extra: Any = ChatBody.model_config["json_schema_extra"]
     for example in extra["examples"]:
         validated(ChatBody, example)
+
+
+@pytest.mark.parametrize(("stop", "stops"), [("END", ("END",)), (["A", "B"], ("A", "B")), (None, ())])
+def test_one_text_that_ends_the_answer_needs_no_list(stop: Any, stops: tuple[str, ...]) -> None:
+    assert validated(ChatBody, {"query": "x", "stop": stop}).to_request("r").stop == stops

@@ -1657,10 +1657,10 @@ export interface components {
             session_id?: string | null;
             /**
              * Stop
-             * @description Texts that end the answer; at most 8.
+             * @description A text that ends the answer, or at most 8 of them.
              * @default null
              */
-            stop?: string[] | null;
+            stop?: string | string[] | null;
             /**
              * Stream
              * @description Server-Sent Events; false: one JSON object.
@@ -2641,10 +2641,10 @@ export interface components {
             session_id?: string | null;
             /**
              * Stop
-             * @description Texts that end the answer; at most 8.
+             * @description A text that ends the answer, or at most 8 of them.
              * @default null
              */
-            stop?: string[] | null;
+            stop?: string | string[] | null;
             /**
              * Stream
              * @description Server-Sent Events; false: one JSON object.
