@@ -58,16 +58,20 @@ class AgentScheduler:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._job = self._scheduler.add_job(
-            self._look, DueTrigger(self._service.next_due), misfire_grace_time=None, coalesce=True, max_instances=1
+            self._look,
+            DueTrigger(self._service.schedule.next_due),
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
         )
         self._scheduler.start()
-        self._service.rescheduled = self.reconsider
+        self._service.schedule.rescheduled = self.reconsider
         self._pulse = asyncio.create_task(self._beat(), name="agents-pulse")
 
     def reconsider(self) -> None:
         """What is due next may have changed."""
         if self._job is not None:
-            self._job.reschedule(DueTrigger(self._service.next_due))
+            self._job.reschedule(DueTrigger(self._service.schedule.next_due))
 
     async def _look(self) -> None:
         try:
@@ -83,7 +87,7 @@ class AgentScheduler:
 
     async def aclose(self) -> None:
         """No run is started any more."""
-        self._service.rescheduled = lambda: None
+        self._service.schedule.rescheduled = lambda: None
         self._job = None
         if self._pulse is not None:
             self._pulse.cancel()

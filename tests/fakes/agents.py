@@ -157,7 +157,7 @@ class OpenedService:
     async def drive(self, until: datetime, step: timedelta = timedelta(seconds=30)) -> None:
         """As the scheduler does: look at what is due, when it is due, and at least every `step`."""
         while self.hand.at < until:
-            due = self.service.next_due()
+            due = self.service.schedule.next_due()
             self.hand.at = min(x for x in (due, self.hand.at + step, until) if x is not None)
             await self.look()
 

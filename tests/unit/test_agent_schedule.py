@@ -175,14 +175,14 @@ async def test_a_new_schedule_counts_from_now(tmp_path: Path) -> None:
     async with open_agent_service(tmp_path, [agent], entry("0 3 * * *"), hand) as opened:
         hand.set(when("2026-11-26 12:00"))
         opened.reconfigure(entry("30 * * * *"))
-        await opened.service.configure()
-        assert opened.service.next_due() == when("2026-11-26 12:30")
+        await opened.service.schedule.configure()
+        assert opened.service.schedule.next_due() == when("2026-11-26 12:30")
         opened.reconfigure(entry("30 * * * *", enabled=False))
-        await opened.service.configure()
-        assert opened.service.next_due() is None
+        await opened.service.schedule.configure()
+        assert opened.service.schedule.next_due() is None
         hand.set(when("2026-11-28 12:00"))
         opened.reconfigure(entry("30 * * * *"))
-        await opened.service.configure()
+        await opened.service.schedule.configure()
         await opened.look()
         assert opened.rows() == [], "nothing is made up for from the time it rested"
 
@@ -351,11 +351,11 @@ async def test_what_is_due_while_the_database_is_locked_is_started_when_it_is_fr
             await opened.look()
             other.execute("ROLLBACK")
         assert opened.rows() == []
-        assert opened.service.next_due() == hand.at + timedelta(seconds=5)
+        assert opened.service.schedule.next_due() == hand.at + timedelta(seconds=5)
         hand.forward(seconds=5)
         await opened.look()
         assert opened.states() == [("2026-11-26T10:00:00.000Z", "ok")]
-        assert opened.service.next_due() == when("2026-11-26 11:00")
+        assert opened.service.schedule.next_due() == when("2026-11-26 11:00")
 
 
 async def test_a_scheduler_that_stands_still_says_so(tmp_path: Path) -> None:
