@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import Connection, delete, select
@@ -35,6 +35,9 @@ from app.memory.hits import Hit
 from app.memory.workspace import WorkspaceMemory
 from app.store.database import Database
 from app.store.tables import agent_documents, from_text, metadata, to_text
+
+if TYPE_CHECKING:
+    from app.memory.embedder import Vectors
 
 MAX_ROWS: Final = 10_000
 QUERY_SECONDS: Final = 10.0
@@ -316,11 +319,21 @@ class AgentMemory:
     async def search(self, query: str, k: int = 10) -> list[Hit]:
         """The `k` chunks that bear most on the query. Raises `IndexUnavailable`, `InvalidRequest`."""
         hits = await self._memory.search(self._workspace, query, k)
-        private = self._memory.was_private(self._workspace)  # asked after the search: a mark only ever appears
+        return hits if self._looked() else []
+
+    async def nearness(self, vector: Vectors) -> float | None:
+        """The cosine of what the index holds that is nearest to a text's own vector; None where there is nothing.
+        Raises `IndexUnavailable`."""
+        near = await self._memory.nearness(self._workspace, vector)
+        return near if self._looked() else None
+
+    def _looked(self) -> bool:
+        """Whether the run may have what was found. Asked after the search: the mark only ever appears."""
+        private = self._memory.was_private(self._workspace)
         if private and self._open_only:
-            return []
+            return False
         self._taint.read_private(private)
-        return hits
+        return True
 
     async def put(self, chunks: Sequence[Chunk], delete_paths: Sequence[str] = ()) -> None:
         """Remove every chunk of `delete_paths`, store `chunks`. Raises `IndexUnavailable`, `InvalidRequest`."""

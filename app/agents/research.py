@@ -187,13 +187,12 @@ class _Work:
 
     async def _lifted(self, one: Scored, least: float) -> Scored:
         """The score with what the workspace's index adds, where that can make a difference."""
-        if one.score >= 1 or one.score + IN_INDEX < least:
+        if one.vector is None or one.score >= 1 or one.score + IN_INDEX < least:
             return one
         try:
-            hits = await self.context.memory.search(one.item.whole[:500], k=1)
+            near = await self.context.memory.nearness(one.vector) or 0.0
         except IndexUnavailable:
             return one
-        near = max((hit.similarity or 0.0 for hit in hits), default=0.0)
         return Scored(one.item, one.topic, min(1.0, one.score + IN_INDEX * max(0.0, near)), one.vector)
 
     async def _take_one(self, one: Scored) -> None:

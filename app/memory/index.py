@@ -212,6 +212,17 @@ class WorkspaceIndex:
             at += len(portion)
         return hits[:k]
 
+    async def nearness(self, workspace: str, vector: Vectors) -> float | None:
+        """The cosine of the nearest passage to a unit vector (dimensions,); None where nothing is indexed, or nothing
+        by meaning. Raises `IndexUnavailable`."""
+        table = await self._table(workspace)
+        if table is None:
+            return None
+        search = table.query().nearest_to(vector).distance_type("l2").nprobes(_PROBES)
+        found = await self._ask(workspace, search.select(["_distance"]).limit(1).to_arrow())
+        distances = [distance for distance in found.column("_distance").to_pylist() if distance is not None]
+        return 1 - min(distances) / 2 if distances else None  # of unit vectors
+
     async def hashes(self, workspace: str) -> dict[str, str]:
         """Each file's content hash. A file whose chunks disagree is left out, as is all of a removed index: both are
         to be indexed again. Raises `IndexUnavailable`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from app.config.loader import Config
 from app.config.schema import Profile
@@ -19,6 +19,9 @@ from app.memory.chunks import Chunk
 from app.memory.embedder import Embedder, Urgency
 from app.memory.hits import Hit
 from app.memory.index import WorkspaceIndex
+
+if TYPE_CHECKING:
+    from app.memory.embedder import Vectors
 
 REMEDY: Final = "index the workspace's folders again (`llm-sidecar index PATH`)"
 
@@ -66,6 +69,11 @@ class WorkspaceMemory:
         """The `k` chunks that bear most on the query. Raises `UnknownWorkspace`, `InvalidRequest`,
         `IndexUnavailable`."""
         return await self.index.search(self.profile(workspace).id, query, k=k)
+
+    async def nearness(self, workspace: str | None, vector: Vectors) -> float | None:
+        """The cosine of what the index holds that is nearest to a unit vector. Raises `UnknownWorkspace`,
+        `IndexUnavailable`."""
+        return await self.index.nearness(self.profile(workspace).id, vector)
 
     # -- privacy
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.providers import FakeProvider
+from tests.fakes.providers import FakeProvider, Reply
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
 
 
@@ -45,3 +46,20 @@ async def test_what_is_new_is_read_once(tmp_path: Path) -> None:
             assert (await run(sidecar))["data"]["texts"] == 1
             assert await names(sidecar) == {"Ada Lovelace", "KeyError", "Grace Hopper"}
         assert provider.chats == [], "no cloud model is asked, though the workspace allows it"
+
+
+async def test_what_its_model_is_asked_stands_in_the_run(tmp_path: Path) -> None:
+    answer = json.dumps({"entities": [{"name": "Ada Lovelace", "kind": "person", "summary": ""}], "relations": []})
+    async with FakeProvider(models={"small": 8192}) as provider:
+        provider.always(Reply((answer,)))
+        config: dict[str, Any] = {
+            "models": [{"id": "ollama/small", "api_base": provider.url, "context_window": 8192}],
+            "rules": [{"name": "all", "conditions": {}, "model": "ollama/small"}],
+        }
+        async with running_sidecar(tmp_path, **config) as sidecar:
+            await say(sidecar, "Ada Lovelace saw a KeyError.")
+            found = await run(sidecar)
+            assert (found["models"], found["requests"]) == (["ollama/small"], 1), found
+            assert found["input_tokens"] > 0
+            rows = (await sidecar.http.get("/api/v1/usage/records?agent=entity_extraction")).json()["records"]
+            assert [row["request_id"].partition(".")[0] for row in rows] == [found["run_id"]]

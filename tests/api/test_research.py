@@ -222,6 +222,24 @@ async def test_a_flood_is_one_notification(tmp_path: Path) -> None:
         assert len(provider.chats) == 3, "`most` bounds what a model reads"
 
 
+async def test_what_the_index_holds_of_the_same_lifts_an_item(tmp_path: Path) -> None:
+    async with World() as world, FakeProvider() as provider:
+        answering(provider)
+        world.feed("/blog.xml", rss([ON_TOPIC]))
+        scores = []
+        for folder, chunks in (("without", []), ("with", [{"path": "notes.md", "text": " ".join(ON_TOPIC)}])):
+            async with opened(tmp_path / folder, world, provider, [{"feed": f"{world.url}/blog.xml"}]) as sidecar:
+                if chunks:
+                    body = {"workspace": "open", "chunks": chunks}
+                    assert (await sidecar.http.post("/api/v1/chunks", json=body)).status_code == 200
+                assert (await run(sidecar))["data"]["by_meaning"]
+                (row,) = await sidecar.services.database.read(
+                    lambda c: c.exec_driver_sql("SELECT document FROM agent_documents WHERE kind = 'article'").all()
+                )
+                scores.append(json.loads(row[0])["score"])
+        assert 0.1 < scores[1] - scores[0] <= 0.2
+
+
 async def test_what_is_lacking_is_said(tmp_path: Path) -> None:
     async with (
         World() as world,

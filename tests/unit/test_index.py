@@ -121,6 +121,18 @@ class TestSearch:
         hits = await index.search("w", "spin of Turbine", vector=False)
         assert (hits[0].chunk.path, hits[0].chunk.start_line) == ("a.py", 3)
 
+    async def test_nearness_is_the_cosine_to_the_nearest_passage(
+        self, index: WorkspaceIndex, embedder: Embedder
+    ) -> None:
+        texts = ["the router picks a model", "a budget of tokens", "sessions and their state"]
+        vectors = await embedder.embed([*texts, "a router of models"])
+        assert await index.nearness("w", vectors[-1]) is None
+        await index.upsert("w", [chunk(f"{n}.py", text) for n, text in enumerate(texts)])
+        hits = await index.search("w", "a router of models", k=3)
+        found = await index.nearness("w", vectors[-1])
+        assert found == pytest.approx(max(hit.similarity or 0.0 for hit in hits), abs=0.02)
+        assert await index.nearness("other", vectors[-1]) is None
+
     async def test_similarity_is_the_cosine_also_once_the_vectors_are_indexed(
         self, folder: Path, embedder: Embedder
     ) -> None:
