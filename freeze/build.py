@@ -35,7 +35,13 @@ def freeze(triple: str, dist: Path, *, embedded: bool) -> Path:
             *("--distpath", str(dist), "--workpath", str(ROOT / "build" / "freeze")),
             str(ROOT / "freeze" / "llm-sidecar.spec"),
         ],
-        env={**os.environ, "SIDECAR_TRIPLE": triple, "SIDECAR_EMBEDDED": str(int(embedded))},
+        env={
+            **os.environ,
+            "SIDECAR_TRIPLE": triple,
+            "SIDECAR_EMBEDDED": str(int(embedded)),
+            # PyInstaller imports litellm to see what it is made of, and litellm would ask for its price map.
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        },
         check=True,
     )
     return dist / f"llm-sidecar-{triple}"

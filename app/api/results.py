@@ -59,7 +59,10 @@ class Health(Result):
     instance_id: str
     started_at: str = Field(description="ISO 8601, UTC.")
     open_streams: int
-    parts: dict[str, PartHealth]
+    parts: dict[str, PartHealth] = Field(
+        description="config, ledger, litellm, models (in `servers` each model endpoint, by its address or its provider), "
+        "embedder, index, scheduler, agents, notifications, entities."
+    )
 
 
 class RouteResult(Result):

@@ -44,13 +44,16 @@ class OpenStreams:
         """Raises `TooManyStreams`, or `ShuttingDown` once `shut_down` was called."""
         if self._closing:
             raise shutting_down()
-        if watch.lane is not None and (older := self._latest.get(watch.lane)) is not None:
-            older.interrupt(Ended.SUPERSEDED)
-        if len(self._open) >= self._limit:
+        older = None if watch.lane is None else self._latest.get(watch.lane)
+        # One that makes room is not counted: a limit that is reached must not end the older and refuse the newer, too.
+        makes_room = older is not None and older.ended is None
+        if len(self._open) - makes_room >= self._limit:
             most = "SIDECAR_MAX_STREAMS allows" if self._what == "answers" else "there may be"
             raise TooManyStreams(
                 f"{self._limit} {self._what} are open, which is the most {most}; close one or wait.", retry_after=1
             )
+        if older is not None:
+            older.interrupt(Ended.SUPERSEDED)
         self._open.add(watch)
         if watch.lane is not None:
             self._latest[watch.lane] = watch

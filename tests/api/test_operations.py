@@ -203,7 +203,7 @@ async def test_a_bundle_helps_and_tells_nothing(tmp_path: Path) -> None:
     assert database["schema"]
     assert sum(database["attempts"].values()) == len(drill.rows())
     health = next(c for c in json.loads(content["checks.json"]) if c["name"] == "sidecar")["facts"]["health"]
-    assert {"config", "ledger", "index", "litellm", "agents", "notifications"} <= health["parts"].keys()
+    assert {"config", "ledger", "index", "litellm", "scheduler", "notifications"} <= health["parts"].keys()
     assert content["log.txt"].strip()
 
 

@@ -87,10 +87,16 @@ class Running:
 class Drill:
     """Folders of one sidecar, which may be started again and again."""
 
-    def __init__(self, folder: Path, provider_url: str, program: Sequence[str] = (sys.executable, "-m", "app")) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        provider_url: str,
+        program: Sequence[str] = (sys.executable, "-m", "app"),
+        data: Path | None = None,
+    ) -> None:
         self.program = tuple(program)
         self.config = folder / "config"
-        self.data = folder / "data"
+        self.data = data or folder / "data"
         self.database = self.data / "sidecar.db"
         write_config(
             self.config,

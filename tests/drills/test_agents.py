@@ -20,7 +20,7 @@ import pytest
 from tests.fakes.agents import HandClock, ScriptedAgent, open_agent_service
 
 AGENTS = 5
-RUNS = int(os.environ.get("SIDECAR_DRILL_RUNS", "25"))
+RUNS = int(os.environ.get("DRILL_RUNS", "25"))
 """Runs that begin before the drill is over; a hundred in the long form."""
 
 

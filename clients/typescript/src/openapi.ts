@@ -3063,7 +3063,10 @@ export interface components {
             instance_id: string;
             /** Open Streams */
             open_streams: number;
-            /** Parts */
+            /**
+             * Parts
+             * @description config, ledger, litellm, models (in `servers` each model endpoint, by its address or its provider), embedder, index, scheduler, agents, notifications, entities.
+             */
             parts: {
                 [key: string]: components["schemas"]["PartHealth"];
             };
