@@ -60,8 +60,8 @@ class Health(Result):
     started_at: str = Field(description="ISO 8601, UTC.")
     open_streams: int
     parts: dict[str, PartHealth] = Field(
-        description="config, ledger, litellm, models (in `servers` each model endpoint, by address or provider), embedder, "
-        "index, scheduler, agents, notifications, entities."
+        description="config, ledger, litellm, models (in `servers` each model endpoint, by address or provider), "
+        "embedder, index, scheduler, agents, notifications, entities."
     )
 
 

@@ -3065,7 +3065,7 @@ export interface components {
             open_streams: number;
             /**
              * Parts
-             * @description config, ledger, litellm, models (in `servers` each model endpoint, by its address or its provider), embedder, index, scheduler, agents, notifications, entities.
+             * @description config, ledger, litellm, models (in `servers` each model endpoint, by address or provider), embedder, index, scheduler, agents, notifications, entities.
              */
             parts: {
                 [key: string]: components["schemas"]["PartHealth"];
