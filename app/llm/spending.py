@@ -106,7 +106,7 @@ class Spending:
         if self.parent is None:
             return Spent(replace(self.spent))
         waiting = self.parent.reservation
-        return Spent(replace(self.parent.spent), None if waiting is None else waiting.quote)
+        return Spent(replace(self.parent.spent), None if waiting is None else waiting.quote, replace(self.spent))
 
 
 async def fit_within(fitter: Fitter, plan: Plan, model: ModelSpec, ask: Ask) -> tuple[Plan, Fitted, Refusal | None]:

@@ -172,13 +172,13 @@ class Budgets:
 
     def change(self, reservation: Reservation, quote: Quote, spent: Spent = NOTHING) -> Refusal | None:
         """Hold for another window of the same call; where a budget refuses that, what is held stays as it is."""
-        scope, before = reservation.scope, tuple(reservation.held)
+        covering = self.covering(reservation.scope)  # before it is lifted: what begins anew holds all that is open
         self._lift(reservation)
-        refusals, _ = self._refusals(scope, quote, spent)
+        refusals, _ = self._refusals(reservation.scope, quote, spent)
         refused = strictest([refusal for refusal, _ in refusals])
         if refused is None:
             reservation.quote, reservation.spent = quote, spent
-        self._hold(reservation, self.covering(scope) if refused is None else before)
+        self._hold(reservation, tuple(meter for meter in covering if meter not in reservation.held))
         return refused
 
     def begin(self, reservation: Reservation) -> datetime:
@@ -204,7 +204,8 @@ class Budgets:
         self._history.add(reservation.scope, reservation.at, amount)
         for meter in self.covering(reservation.scope):
             if meter.limit.per_request:
-                spent = meter.limit.used_of(reservation.spent.amount) + meter.limit.used_of(amount)
+                before = meter.limit.standing_of(reservation.scope, reservation.spent).used
+                spent = before + meter.limit.used_of(amount)
                 self._alerts.look(replace(meter, used=spent), self._workspace(meter))
                 continue
             if meter.span.holds(reservation.at):
@@ -233,7 +234,7 @@ class Budgets:
         for meter in self.covering(scope):
             limit, standing = meter.limit, meter.standing
             if limit.per_request:
-                standing = Standing(limit.used_of(spent.amount), limit.held_for(spent.held))
+                standing = limit.standing_of(scope, spent)
             if reason := objection(limit, standing, quote):
                 (shadows if limit.entry.shadow else real).append((Refusal(limit, reason), meter))
         return real, shadows

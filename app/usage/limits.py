@@ -44,10 +44,11 @@ class Quote:
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What one request has spent, with all that was made for it. `held`: its own next call, where it waits for one
-    that is made for it."""
+    that is made for it. `made`: what that one has spent by itself, where it is asked for it."""
 
     amount: Amount = field(default_factory=Amount)
     held: Quote | None = None
+    made: Amount | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,13 @@ class Limit:
             and self.agent in (None, scope.agent, scope.parent_agent)
             and self.task_type in (None, scope.task_type, scope.parent_task_type)
         )
+
+    def standing_of(self, scope: Scope, spent: Spent) -> Standing:
+        """Of a limit per request: where it covers what is made for a request and not the request, what that has spent
+        and holds is left out."""
+        if spent.made is not None and not self.covers(scope.parent):
+            return Standing(self.used_of(spent.made), 0)
+        return Standing(self.used_of(spent.amount), self.held_for(spent.held))
 
     def used_of(self, amount: Amount) -> int:
         """How much of it `amount` uses up; what has no price by `count_as`."""

@@ -47,6 +47,11 @@ class Scope:
     parent_agent: str | None = None
     parent_task_type: str | None = None
 
+    @property
+    def parent(self) -> Scope:
+        """Of the request that it is made for, where it is made for one."""
+        return Scope(self.workspace, self.parent_agent, self.parent_task_type or "")
+
 
 @dataclass(slots=True)
 class Amount:

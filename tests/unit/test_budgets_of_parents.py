@@ -18,7 +18,7 @@ from app.usage.reconcile import verify
 from app.usage.records import Parent
 from app.usage.spend import Amount, Scope
 from tests.unit.ledger_rows import NOW, attempt, ended
-from tests.unit.test_budgets import DAY, HOME, config, quote
+from tests.unit.test_budgets import DAY, HOME, Told, config, quote
 
 ASKING = Parent("request-1", "digest", "debugging")
 SUMMARY = Scope("home", "summarizer", "summarization", ASKING.agent, ASKING.task_type)
@@ -85,6 +85,27 @@ def test_what_has_no_price_counts_in_a_limit_per_request_as_well() -> None:
     assert isinstance(budgets.reserve(HOME, quote(100_001), spent), Refusal)
 
 
+@pytest.mark.parametrize("whose", [{"task_type": "summarization"}, {"agent": "summarizer"}])
+def test_a_limit_per_request_for_what_is_made_leaves_out_the_one_it_is_made_for(whose: dict[str, Any]) -> None:
+    """A summary may cost a tenth of a dollar: what the request has spent and holds for itself is not its own."""
+    made = config({**PER_REQUEST, "limit_usd": 0.1, "alert_at": [0.5], **whose})
+    budgets = Budgets(lambda: made, lambda: NOW)
+    told = Told()
+    budgets.tell(told)
+    asking = Spending(budgets, HOME)
+    asking.spent.add(Amount(900_000))
+    assert asking.take(quote(600_000)) is None
+    summary = Spending(budgets, SUMMARY, asking)
+    assert summary.take(quote(100_001)) is not None
+    assert summary.take(quote(60_000)) is None
+    assert summary.reservation is not None
+    budgets.settle(summary.reservation, 40_000, 0)
+    assert [alert.kind for alert in told.alerts] == ["budget_acted"]  # 0.04 of 0.1 is no threshold
+    summary.release()
+    assert summary.take(quote(60_001)) is not None  # a second try of the same summary
+    assert summary.take(quote(60_000)) is None
+
+
 def test_spending_hands_up_what_it_cost() -> None:
     made = config(PER_REQUEST)
     budgets = Budgets(lambda: made, lambda: NOW)
@@ -118,6 +139,19 @@ def test_a_changed_quote_holds_as_much_under_every_budget() -> None:
     spending.release()
     other.release()
     assert [(meter.reserved, meter.running) for meter in budgets.meters()] == [(0, 0)] * 2
+
+
+def test_a_changed_quote_is_held_once_also_where_the_configuration_was_read_anew_meanwhile() -> None:
+    entry = {**DAY, "on_limit": "block"}
+    made = [config(entry)]
+    budgets = Budgets(lambda: made[0], lambda: NOW)
+    spending = Spending(budgets, HOME)
+    for most, allowed in ((400_000, True), (900_000, True), (1_000_001, False)):
+        made[0] = config(entry)
+        assert (spending.change(quote(most)) is None) is allowed
+    assert [(meter.reserved, meter.running) for meter in budgets.meters()] == [(900_000, 1)]
+    spending.release()
+    assert [(meter.reserved, meter.running) for meter in budgets.meters()] == [(0, 0)]
 
 
 # -- a restart
