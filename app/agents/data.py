@@ -110,15 +110,18 @@ class AgentData:
         """
         stop = threading.Event()
         try:
-            rows, private = await asyncio.to_thread(self._query, sql, parameters, stop)
+            found, private = await asyncio.to_thread(self._query, sql, parameters, stop)
         finally:
             stop.set()
         self._taint.read_private(private)
-        return rows
+        if isinstance(found, QueryRefused):
+            raise found
+        return found
 
     def _query(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any], stop: threading.Event
-    ) -> tuple[list[dict[str, Any]], bool]:
+    ) -> tuple[list[dict[str, Any]] | QueryRefused, bool]:
+        """The rows, or why there are none; and whether either may tell of what is private."""
         deadline = monotonic() + QUERY_SECONDS
         # Who reads a table is told to the authoriser by name, and a statement may name its own subqueries: the views
         # that may read one have a name that no statement can guess.
@@ -128,15 +131,32 @@ class AgentData:
             connection.execute("BEGIN")  # one snapshot for the statement and for whether it saw something private
             connection.set_progress_handler(lambda: int(stop.is_set() or monotonic() > deadline), _STEPS)
             connection.set_authorizer(_guard(secret, seen))
-            try:
-                cursor = connection.execute(sql, parameters)
-                rows = [dict(row) for row in cursor.fetchmany(MAX_ROWS)]
-            except sqlite3.Error as error:
-                late = monotonic() > deadline
-                reason = f"it takes longer than {QUERY_SECONDS:g} s" if late else str(error)
-                raise QueryRefused(f"the query was refused: {reason}") from None
+            found, read = _rows(connection, sql, parameters, deadline)
             connection.set_authorizer(None)
-            return rows, not self._open_only and _has_private(connection, self._workspace, seen)
+            connection.set_progress_handler(None, 0)
+            private = read and not self._open_only and _has_private(connection, self._workspace, seen)
+            return found, private
+
+
+def _rows(
+    connection: sqlite3.Connection, sql: str, parameters: Sequence[Any] | Mapping[str, Any], deadline: float
+) -> tuple[list[dict[str, Any]] | QueryRefused, bool]:
+    """The rows, or why there are none; and whether any was looked at.
+
+    What SQLite says of a statement holds nothing of a row. What it says of a row ("malformed JSON", "path error near
+    '…'") may quote it, also one that is filtered out later: that is not repeated.
+    """
+    try:
+        return [dict(row) for row in connection.execute(sql, parameters).fetchmany(MAX_ROWS)], True
+    except sqlite3.Error as error:
+        if monotonic() > deadline:
+            return QueryRefused(f"the query was refused: it takes longer than {QUERY_SECONDS:g} s"), True
+        failed = error
+    try:
+        connection.execute(f"EXPLAIN {sql}", parameters)
+    except sqlite3.Error as error:
+        return QueryRefused(f"the query was refused: {error}"), False
+    return QueryRefused(f"the query failed at a row ({failed.sqlite_errorname}), which is not repeated here"), True
 
 
 def _connect(path: Path, workspace: str, secret: str, open_only: bool) -> sqlite3.Connection:

@@ -104,6 +104,34 @@ async def test_an_empty_answer_tells_of_private_rows_too(database: Database, sql
     assert taint.private
 
 
+async def test_an_error_tells_of_private_rows_too_and_repeats_nothing_of_them(database: Database) -> None:
+    taint = Taint()
+    data = AgentData(database.path, "mixed", taint)
+    with pytest.raises(QueryRefused, match="no such column"):
+        await data.query("SELECT no_such FROM sessions")
+    with pytest.raises(QueryRefused, match="bindings"):
+        await data.query("SELECT title FROM sessions WHERE id = ?")
+    assert not taint.private  # no row was looked at
+    with pytest.raises(QueryRefused) as refused:
+        await data.query("SELECT json_extract('{}', title) FROM sessions")  # SQLite: path error near 'title of s3'
+    assert "title of" not in str(refused.value)
+    assert taint.private
+
+
+@pytest.mark.parametrize("open_only", [False, True])
+async def test_an_error_repeats_no_other_workspace_s_rows(database: Database, open_only: bool) -> None:
+    """SQLite may look at what an index holds before it looks at whose row it is."""
+    data = AgentData(database.path, "open", Taint(), open_only=open_only)
+    with pytest.raises(QueryRefused) as refused:
+        await data.query(
+            "SELECT s.id FROM (SELECT ? AS k) JOIN sessions s ON s.id = k AND json_extract('{}', s.id)", ["s2"]
+        )
+    assert "s2" not in str(refused.value)
+    with pytest.raises(QueryRefused) as refused:
+        await data.query("SELECT 1 FROM session_messages WHERE session_id = 's2' AND json_extract('{}', session_id)")
+    assert "s2" not in str(refused.value)
+
+
 async def test_keys_of_clients_are_nobody_s_to_read(database: Database) -> None:
     with pytest.raises(QueryRefused, match=r"client_keys.* is prohibited"):
         await AgentData(database.path, "open", Taint()).query("SELECT * FROM client_keys")
