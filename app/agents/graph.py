@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from app.agents.base import Storing
 from app.agents.privacy import Taint
-from app.memory.entities import Entity, Found, Neighbourhood, NewEntity, NewRelation, Origin, Source
+from app.memory.entities import Entity, Found, Neighbourhood, NewEntity, NewRelation, Origin, Relation, Source
 from app.memory.graph import EntityGraph, Stored
 
 
@@ -65,24 +65,25 @@ class AgentGraph:
     async def search(self, query: str, *, kinds: Sequence[str] = (), limit: int = 20) -> list[Found]:
         """Those that bear most on the query, best first."""
         found = await self._graph.search(self._workspace, query, kinds=kinds, limit=limit, open_only=self._open_only)
-        await self._looked()
+        await self._looked(found)
         return found
 
     async def page(self, *, kinds: Sequence[str] = (), limit: int = 50) -> list[Entity]:
         """The most mentioned."""
         found = await self._graph.page(self._workspace, kinds=kinds, limit=limit, open_only=self._open_only)
-        await self._looked()
+        await self._looked(found)
         return found
 
     async def neighbours(self, ids: Sequence[str], *, hops: int = 1, limit: int = 50) -> Neighbourhood:
         """Entities up to `hops` (1 or 2) from these, and the relations among all of them."""
         found = await self._graph.neighbours(self._workspace, ids, hops=hops, limit=limit, open_only=self._open_only)
-        await self._looked()
+        await self._looked([*found.found, *found.relations])
         return found
 
     def _origin(self, ref: str) -> Origin:
         return Origin(Source.AGENT, f"{self._agent} {ref}".strip())
 
-    async def _looked(self) -> None:
+    async def _looked(self, found: Iterable[Found | Entity | Relation]) -> None:
+        self._taint.read_private(any(one.private for one in found))  # also where it is forgotten a moment later
         if not self._open_only and not self._taint.private:
             self._taint.read_private(await self._graph.has_private(self._workspace))

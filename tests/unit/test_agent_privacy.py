@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import insert
 
 from app.agents.base import AgentContext
+from app.agents.data import withholding
 from app.agents.graph import AgentGraph
 from app.agents.privacy import Taint
 from app.config.schema import Profile
 from app.errors import SidecarError
-from app.memory.entities import EntityRef, NewEntity, NewRelation, Origin, Source
+from app.memory.entities import Entity, EntityRef, NewEntity, NewRelation, Origin, Source
 from app.memory.graph import EntityGraph
 from app.store.database import Database
 from app.store.tables import sessions
@@ -51,6 +52,29 @@ async def test_who_sees_a_private_relation_is_local_from_then_on(tmp_path: Path)
     around = await seen.neighbours(list(ids))  # both are given: nothing is found, and the relation told all the same
     await database.close()
     assert [(relation.kind, relation.private) for relation in around.relations] == [("acquires", True)]
+    assert taint.private
+
+
+class ForgottenOnceRead(EntityGraph):
+    """What was told in private is forgotten between an agent's read and its next step, as by somebody at the page."""
+
+    async def page(self, workspace: str | None, *args: Any, **more: Any) -> list[Entity]:
+        found = await super().page(workspace, *args, **more)
+        await self.forget(workspace, [Origin(Source.TEXT, "session:s")])
+        return found
+
+
+async def test_what_was_read_counts_also_where_it_is_forgotten_a_moment_later(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "sidecar.db", now=datetime.now(UTC))
+    profile = Profile(id="mixed", name="Mixed", block_cloud_apis=False)
+    graph = ForgottenOnceRead(database, lambda workspace: profile, lambda: datetime.now(UTC))
+    told = [NewEntity(ACME.name, ACME.kind)]
+    await graph.upsert("mixed", Origin(Source.TEXT, "session:s"), told, private=True)
+    taint = Taint()
+    seen = AgentGraph(graph, agent="x", workspace="mixed", taint=taint, storing=withholding([], False))
+    assert [entity.name for entity in await seen.page()] == ["Acme"]
+    assert not await graph.has_private("mixed")
+    await database.close()
     assert taint.private
 
 
