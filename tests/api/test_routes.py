@@ -34,9 +34,11 @@ def lab(shared: Laboratory) -> Laboratory:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stock(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningSidecar]:
-    """The shipped files as they are; nothing listens where they point, and explain calls nobody."""
+    """The shipped files, with a port where nothing listens: an Ollama may run on this machine. Explain calls nobody."""
     folder = tmp_path_factory.mktemp("stock")
     shutil.copytree(STOCK, folder / "config")
+    models = folder / "config" / "models.yaml"
+    models.write_text(models.read_text().replace("127.0.0.1:11434", "127.0.0.1:1"))
     async with running_sidecar(folder) as sidecar:
         yield sidecar
 
