@@ -42,7 +42,8 @@ NO_INPUT: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalPr
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """Something an agent cannot work without: what, and what to do about it. Sentences for people, no full stop."""
+    """Something an agent cannot work without: `what` completes "it lacks ...", and what to do about it. For people, no
+    full stop."""
 
     what: str
     remedy: str

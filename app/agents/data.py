@@ -355,8 +355,15 @@ class AgentMemory:
         self._taint.read_private(private)
         return True
 
+    @property
+    def would_close(self) -> bool:
+        """Whether `put` would make an open index private: the run is, and nothing in the index was so far."""
+        open_now = not self._memory.profile(self._workspace).block_cloud_apis
+        return self._taint.private and open_now and not self._memory.was_private(self._workspace)
+
     async def put(self, chunks: Sequence[Chunk], delete_paths: Sequence[str] = ()) -> None:
-        """Remove every chunk of `delete_paths`, store `chunks`. Raises `IndexUnavailable`, `InvalidRequest`."""
+        """Remove every chunk of `delete_paths`, store `chunks`. What a private run stores makes the whole index private
+        (`would_close` says so before). Raises `IndexUnavailable`, `InvalidRequest`."""
         if self._taint.private:
             await self._keep_private()
         await self._storing(

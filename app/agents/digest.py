@@ -6,13 +6,14 @@ says stands beside the figures and never in their place. Without a model the pag
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from app.agents.base import Agent, AgentContext, AgentResult
-from app.agents.digest_facts import MOST_STEPS, Facts, WorkedSession, gather
+from app.agents.digest_facts import Facts, gather
+from app.agents.digest_page import page_of, title_of
 from app.context.fence import fenced
 from app.errors import AnswerError, RequestError
 from app.llm.extractive import MODEL_ID as EXTRACTIVE
@@ -24,7 +25,6 @@ MOST_HOURS: Final = 24.0 * 31
 MAX_OPENING: Final = 900
 """Characters of what a model writes at the top."""
 _OUTPUT_TOKENS = 220
-_LINE = 160
 
 Upcoming = Callable[[str], Awaitable[Sequence[tuple[str, datetime]]]]
 """(agent, when it is due next) of a workspace, the soonest first."""
@@ -69,32 +69,23 @@ class DigestAgent(Agent):
         budgets = self._budgets(context.workspace)
         due = await self._upcoming(context.workspace)
         zone = _zone(context)
-        body = "\n".join(_page(facts, budgets, due, zone)).strip() + "\n"
+        body = page_of(facts, budgets, due, zone)
         context.progress("asking the model", 1, 3)
         opening = await _opening(context, facts, body)
         day = now.astimezone(zone)
-        page = f"# {_title(day, hours)}\n\n{f'{opening}{chr(10)}{chr(10)}' if opening else ''}{body}"
+        page = f"# {title_of(day, hours)}\n\n{f'{opening}{chr(10)}{chr(10)}' if opening else ''}{body}"
         context.progress("storing", 2, 3)
         key = f"{day:%Y-%m-%d}"
         stored = [await context.store.put("digest", key, {"markdown": page, "hours": hours})]
-        await _remember(context, f"digest:{key}", page)
-        stored.append(f"chunk:digest:{key}")
+        stored += await _remember(context, f"digest:{key}", page)
         if not facts.quiet or context.settings.get("quiet"):
-            await context.notification_service.notify(_title(day, hours), page[:4_000], dedupe_key=context.run_id)
+            await context.notification_service.notify(title_of(day, hours), page[:4_000], dedupe_key=context.run_id)
         return AgentResult(page, _data(facts), stored)
 
 
 def _zone(context: AgentContext) -> tzinfo | None:
     name = context.workspace_profile.timezone
     return ZoneInfo(name) if name else None
-
-
-def _title(day: datetime, hours: float) -> str:
-    """By the hour it is written: a morning's digest is about yesterday, but it is this morning's."""
-    if hours > 36:
-        return f"Digest of {hours / 24:.0f} days, {day:%A} {day.day} {day:%B}"
-    part = "Morning" if day.hour < 12 else "Afternoon" if day.hour < 17 else "Evening"
-    return f"{part} digest, {day:%A} {day.day} {day:%B}"
 
 
 def _data(facts: Facts) -> dict[str, Any]:
@@ -105,93 +96,6 @@ def _data(facts: Facts) -> dict[str, Any]:
         "requests": sum(model.requests for model in facts.models),
         "cost_usd": facts.micro_usd / 1_000_000,
     }
-
-
-# -- the page
-
-
-def _page(
-    facts: Facts, budgets: Sequence[BudgetState], due: Sequence[tuple[str, datetime]], zone: tzinfo | None
-) -> Iterator[str]:
-    if facts.quiet:
-        yield "Nothing happened: no session, no news, no request.\n"
-    yield from _work(facts.sessions)
-    yield from _builds(facts)
-    yield from _found(facts)
-    yield from _cost(facts, budgets)
-    yield from _due(facts.sessions, due, zone)
-
-
-def _work(sessions: Sequence[WorkedSession]) -> Iterator[str]:
-    if not sessions:
-        return
-    yield "## Where work stopped\n"
-    for session in sessions:
-        at = session.text("current_task") or session.text("goal")
-        yield f"- **{_line(session.title)}** ({_many(session.messages, 'message')}){f': {_line(at)}' if at else ''}"
-        yield from (f"  - blocked: {_line(blocker)}" for blocker in session.lines("blockers")[:2])
-    yield ""
-
-
-def _builds(facts: Facts) -> Iterator[str]:
-    if not facts.builds:
-        return
-    yield "## Broken builds\n"
-    for build in facts.builds:
-        why = build.get("diagnosis") or build.get("reason") or ""
-        yield f"- **{_line(str(build.get('name')))}**{f': {_line(str(why))}' if why else ''}"
-    yield ""
-
-
-def _found(facts: Facts) -> Iterator[str]:
-    failed = [runs for runs in facts.runs if runs.state == "failed"]
-    if not facts.news and not failed:
-        return
-    yield "## What agents found\n"
-    for news in facts.news:
-        mark = {"error": "**!** ", "warning": "**!** "}.get(str(news["severity"]), "")
-        yield f"- {mark}{_line(str(news['title']))}"
-    for runs in failed:
-        times = "once" if runs.runs == 1 else f"{runs.runs} times"
-        yield f"- **!** the agent {runs.agent} failed {times}: {_line(runs.message or 'see its log')}"
-    yield ""
-
-
-def _cost(facts: Facts, budgets: Sequence[BudgetState]) -> Iterator[str]:
-    if not facts.models and not budgets:
-        return
-    yield "## Cost\n"
-    if facts.models:
-        requests = sum(model.requests for model in facts.models)
-        local = sum(model.requests for model in facts.models if model.local)
-        before = f", {_dollars(facts.spent_before)} in the time before" if facts.spent_before else ""
-        spent = f"**{_dollars(facts.micro_usd)}**{before}"
-        yield f"{_many(requests, 'request')} for {spent}; {local} on your own machines.\n"
-        yield "| model | requests | tokens | cost |"
-        yield "| --- | ---: | ---: | ---: |"
-        for model in facts.models[:6]:
-            cost = _dollars(model.micro_usd) + (f" + {model.unpriced} unknown" if model.unpriced else "")
-            yield f"| {_cell(model.model)} | {model.requests:,} | {model.tokens:,} | {cost} |"
-        yield ""
-    for state in budgets:
-        if state.used_usd is None:
-            continue
-        ahead = "" if state.projected_usd is None else f", heading for ${state.projected_usd:,.2f}"
-        yield f"- budget of the {state.period}: ${state.used_usd:,.2f} of ${state.limit_usd:,.2f} used{ahead}"
-    yield ""
-
-
-def _due(sessions: Sequence[WorkedSession], due: Sequence[tuple[str, datetime]], zone: tzinfo | None) -> Iterator[str]:
-    steps = [(step, session.title) for session in sessions for step in session.lines("next_steps")][:MOST_STEPS]
-    if not steps and not due:
-        return
-    yield "## Next\n"
-    yield from (f"- [ ] {_line(step)} ({_line(title)})" for step, title in steps)
-    yield from (f"- {agent} runs on {at.astimezone(zone):%a %H:%M}" for agent, at in due[:3])
-    yield ""
-
-
-# -- the model's sentences
 
 
 async def _opening(context: AgentContext, facts: Facts, body: str) -> str:
@@ -215,27 +119,12 @@ async def _opening(context: AgentContext, facts: Facts, body: str) -> str:
     return " ".join(answer.text.split())[:MAX_OPENING]
 
 
-async def _remember(context: AgentContext, path: str, page: str) -> None:
-    """The page in the workspace's index; another one of the same day replaces it."""
+async def _remember(context: AgentContext, path: str, page: str) -> list[str]:
+    """The page in the workspace's index; another one of the same day replaces it. Its ids."""
+    if context.memory.would_close:
+        context.log.info("kept out of the index: it tells of private sessions, and would make the index private")
+        return []
     whole = content_hash(page.encode("utf-8", "replace"))
     chunk = Chunk(chunk_id(path, page, 0), path, 1, page.count("\n") + 1, page, "Digest", "markdown", whole)
     await context.memory.put([chunk], [path])
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _line(text: str) -> str:
-    """One line of Markdown that begins nothing of its own."""
-    flat = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-    return flat if len(flat) <= _LINE else f"{flat[: _LINE - 1]}…"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _dollars(micro_usd: int) -> str:
-    dollars = micro_usd / 1_000_000
-    return f"${dollars:,.2f}" if dollars >= 0.01 or not micro_usd else f"${dollars:.4f}"
+    return [f"chunk:{path}"]

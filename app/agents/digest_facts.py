@@ -23,7 +23,7 @@ _SESSIONS = """
     ORDER BY s.updated_at DESC LIMIT :most
 """
 _NEWS = """
-    SELECT title, body, severity, about, created_at FROM notifications
+    SELECT title, body, severity, json_extract(about, '$.agent') AS agent FROM notifications
     WHERE created_at >= :since AND created_at < :until AND kind = 'agent' AND archived_at IS NULL
         AND coalesce(json_extract(about, '$.agent'), '') <> :self
     ORDER BY CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, seq DESC LIMIT :most
@@ -34,7 +34,7 @@ _RUNS = """
     GROUP BY agent, state ORDER BY agent, state
 """
 _BUILDS = """
-    SELECT key, document, updated_at FROM agent_documents
+    SELECT agent, key, document FROM agent_documents
     WHERE kind = 'pipeline' AND json_extract(document, '$.state') = 'failing' ORDER BY updated_at DESC LIMIT 20
 """
 _COST = """
@@ -69,6 +69,33 @@ class WorkedSession:
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """What an agent told. `body` is Markdown."""
+
+    title: str
+    body: str
+    severity: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenBuild:
+    """A build that fails now. `agent` watches it; `since`: when it was found to fail (UTC)."""
+
+    name: str
+    agent: str
+    since: datetime | None
+    reason: str
+    diagnosis: str
+    url: str
+    failed: Sequence[str]
+
+    def told_by(self, news: News) -> bool:
+        """Whether the news is that it broke."""
+        return news.agent == self.agent and news.severity == "error" and news.title.startswith(f"{self.name} ")
+
+
+@dataclass(frozen=True, slots=True)
 class AgentRuns:
     """How often an agent came to this state. `message`: why, of one that failed."""
 
@@ -97,9 +124,9 @@ class Facts:
     since: datetime
     until: datetime
     sessions: Sequence[WorkedSession]
-    news: Sequence[Mapping[str, Any]]
+    news: Sequence[News]
     runs: Sequence[AgentRuns]
-    builds: Sequence[Mapping[str, Any]]
+    builds: Sequence[BrokenBuild]
     models: Sequence[ModelUse]
     spent_before: int
     """Micro-dollars in the stretch of the same length before."""
@@ -127,11 +154,28 @@ async def gather(data: AgentData, agent: str, since: datetime, until: datetime) 
             WorkedSession(row["id"], row["title"] or row["id"], row["messages"], _object(row["state"]))
             for row in sessions
         ],
-        await data.query(_NEWS, {**told, "most": MOST_NEWS}),
+        [
+            News(row["title"], row["body"] or "", row["severity"], row["agent"] or "")
+            for row in await data.query(_NEWS, {**told, "most": MOST_NEWS})
+        ],
         [AgentRuns(row["agent"], row["state"], row["runs"], row["message"]) for row in await data.query(_RUNS, told)],
-        [{"name": row["key"], **_object(row["document"])} for row in await data.query(_BUILDS)],
+        [_build(row["agent"], row["key"], _object(row["document"])) for row in await data.query(_BUILDS)],
         [_model_use(row) for row in await data.query(_COST, span)],
         int((await data.query(_SPENT, before))[0]["micro_usd"]),
+    )
+
+
+def _build(agent: str, name: str, found: Mapping[str, Any]) -> BrokenBuild:
+    """Out of what the pipeline agent keeps of it."""
+    failed = found.get("failed")
+    return BrokenBuild(
+        name,
+        agent,
+        datetime.fromisoformat(found["at"]) if found.get("at") else None,
+        str(found.get("reason") or ""),
+        str(found.get("diagnosis") or ""),
+        str(found.get("url") or ""),
+        [str(one) for one in failed] if isinstance(failed, list) else [],
     )
 
 

@@ -112,7 +112,7 @@ class PromptAgent(Agent):
         context.state |= {"answer": answer, "text": text, "at": context.now().isoformat()}
         stored = [await context.store.put("answer", context.run_id, {"text": text, "answer": answer})]
         if settings.get("remember"):
-            stored.append(await _remember(context, text))
+            stored += await _remember(context, text)
         told = await _tell(context, fields, text, answer, changed)
         data = {"answer": answer, "changed": changed, "chunks": len(chunks), "told": told}
         return AgentResult(text, data, stored)
@@ -179,14 +179,17 @@ async def _ask(
     return "\n".join(lines) or _words(value), value
 
 
-async def _remember(context: AgentContext, text: str) -> str:
-    """The answer as a text of the workspace's index: one per agent, the newest."""
+async def _remember(context: AgentContext, text: str) -> list[str]:
+    """The answer as a text of the workspace's index: one per agent, the newest. Its ids."""
+    if context.memory.would_close:
+        context.log.warning("not remembered: the run has read something private, and would make the index private")
+        return []
     path = f"agents/{context.agent}.md"
     body = f"# {context.agent}, {_local(context):%Y-%m-%d %H:%M}\n\n{text}"
     whole = content_hash(body.encode("utf-8", "replace"))
     lines = body.count("\n") + 1
     await context.memory.put([Chunk(chunk_id(path, body, 0), path, 1, lines, body, None, "markdown", whole)], [path])
-    return f"chunk:{path}"
+    return [f"chunk:{path}"]
 
 
 async def _tell(context: AgentContext, fields: Mapping[str, str], text: str, answer: Any, changed: bool) -> str | None:

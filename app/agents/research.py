@@ -110,12 +110,16 @@ class Research(Agent):
     def lacks(cls, entry: AgentEntry) -> Sequence[Lack]:
         found = []
         if not entry.settings.get("topics"):
-            found.append(Lack("it has no topic", "list what you want to know of in settings.topics of agents.yaml"))
+            found.append(
+                Lack(
+                    "`settings.topics`, what you want to know of", "list some in agents.yaml, by name alone if you like"
+                )
+            )
         sources = _sources(entry.settings)
         if not sources:
-            found.append(Lack("it has no source", "list feeds, arXiv queries or repositories in settings.sources"))
+            found.append(Lack("`settings.sources`, where to read", "list feeds, arXiv queries or GitHub repositories"))
         found += [
-            Lack(f"it may not ask {host or 'a source without a host'}", f"add it to the entry's hosts: [{host}]")
+            Lack(f"leave to ask {host or 'a source without a host'}", f"add it to the entry's hosts: [{host}]")
             for host in unlisted_hosts(sources, entry.hosts)
         ]
         return found

@@ -49,7 +49,7 @@ def list_agents(as_json: JsonOption = False) -> None:
         [
             text_of(a.get("name")),
             text_of(a.get("status")),
-            text_of(a.get("schedule")) if a.get("enabled") else "",
+            _schedule(a),
             text_of(a.get("workspace")),
             moment(a.get("next_due")),
             _last(a.get("latest")),
@@ -60,8 +60,13 @@ def list_agents(as_json: JsonOption = False) -> None:
     for agent in found:
         if agent.get("paused_because"):
             note(f"{agent.get('name')}: paused: {agent.get('paused_because')}")
-        for lack in rows_of(agent.get("lacks")):
+        for lack in rows_of(agent.get("lacks")) if agent.get("configured") else ():
             note(f"{agent.get('name')}: lacks {lack.get('what')}; {lack.get('remedy')}")
+
+
+def _schedule(agent: Row) -> str:
+    schedule = agent.get("schedule") or ""
+    return f"{schedule} (off)" if schedule and not agent.get("enabled") else str(schedule)
 
 
 def run(

@@ -42,6 +42,8 @@ from app.usage.budgets import Budgets
 from app.usage.reconcile import verify
 from app.usage.service import UsageService
 
+HOUSEKEEPING: Final = frozenset({"session_capture", "maintenance", "entity_extraction", "pipeline"})
+"""Agents whose next run is no news in a digest."""
 KEEP_ARCHIVED: Final = timedelta(days=90)
 """How long a notification that was put away is kept."""
 OWN: Final[dict[str, type[Agent]]] = {
@@ -112,8 +114,9 @@ def _budgets_of(budgets: Budgets, workspace: str) -> Sequence[BudgetState]:
 
 
 async def _upcoming(service: AgentService, workspace: str) -> Sequence[tuple[str, datetime]]:
-    """The workspace's agents by when they are due next."""
+    """The workspace's agents by when they are due next, but for those that only keep things in order."""
     views = [view for view in await service.views() if view.upcoming and view.workspace == workspace]
+    views = [view for view in views if view.registered.kind not in HOUSEKEEPING]
     found = [(view.upcoming[0], view.registered.entry.name) for view in views]
     return [(name, due) for due, name in sorted(found)]
 

@@ -134,3 +134,22 @@ async def test_it_sees_its_own_workspace_and_a_private_one_asks_no_cloud(
         assert cloud.requests == []
         await digest(sidecar, workspace="open")
         assert [r.method for r in cloud.requests] == ["POST"], "the control: an open one may"
+
+
+async def test_one_private_session_does_not_close_the_index_of_an_open_workspace(
+    tmp_path: Path, provider: FakeProvider
+) -> None:
+    closed = [{"id": "open", "name": "Open", "block_cloud_apis": True}]
+    models = [{"id": "ollama/m", "api_base": provider.url, "context_window": 8192}]
+    rules = [{"name": "all", "conditions": {}, "model": "ollama/m"}]
+    given: dict[str, Any] = {"models": models, "rules": rules, "agents": [{"name": "digest"}]}
+    async with running_sidecar(tmp_path, profiles=closed, **given) as sidecar:
+        await work(sidecar)
+    async with running_sidecar(tmp_path, profiles=[{"id": "open", "name": "Open"}], **given) as sidecar:
+        chunk = {"workspace": "open", "chunks": [{"path": "a.md", "text": "openly"}]}
+        assert (await sidecar.http.post("/api/v1/chunks", json=chunk)).status_code == 200
+        run = await digest(sidecar)
+        assert "Make start-up faster" in run["summary"] or "Profile the import" in run["summary"]
+        assert [one for one in run["stored"] if one.startswith("chunk:")] == []
+        assert any("kept out of the index" in line["text"] for line in run["log"])
+        assert not sidecar.services.memory.was_private("open")

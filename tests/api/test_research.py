@@ -247,7 +247,7 @@ async def test_what_is_lacking_is_said(tmp_path: Path) -> None:
         opened(tmp_path, world, provider, [{"arxiv": "all:routing"}]) as sidecar,
     ):
         agent = (await sidecar.http.get("/api/v1/agents/research")).json()
-        assert [lack["what"] for lack in agent["lacks"]] == ["it may not ask export.arxiv.org"]
+        assert [lack["what"] for lack in agent["lacks"]] == ["leave to ask export.arxiv.org"]
         response = await sidecar.http.post("/api/v1/trigger", json={"agent": "research"})
         assert (response.status_code, response.json()["code"]) == (409, "agent_not_ready")
 
