@@ -11,14 +11,14 @@ from app.context.builder import Prepared, output_reserve
 
 @dataclass(frozen=True, slots=True)
 class UpgradeOption:
-    """A permitted model. `denied` says why it cannot be used after all (unavailable, resting), None if it can."""
+    """A permitted model. `listed` False: its server does not say that it has it, so others are better."""
 
     model_id: str
     window: int
     max_output_tokens: int | None
     tokenizer: str
     factor: float = 1.0
-    denied: str | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ async def choose_upgrade(
     wanted_output: int | None = None,
     threshold: float = SHORTENING_IS_LOSS,
 ) -> UpgradeChoice:
-    """The first of `upgrades` that holds all that is offered, else the first that holds priorities 1 and 2 whole.
+    """The first of `upgrades` that holds all that is offered, else the first that holds priorities 1 and 2 whole; one
+    that its server does not list only where no other does either.
 
     `window` is what the candidate at hand would see; None where not even priority 1 fits it. Each option is measured
     under its own tokenizer, with room for the answer. Counting may leave the event loop; nothing else happens.
@@ -51,15 +52,21 @@ async def choose_upgrade(
     if window is not None and not needs_upgrade(window, threshold):
         return UpgradeChoice(None)
     notes: list[str] = []
+    for options in ([o for o in upgrades if o.listed], [o for o in upgrades if not o.listed]):
+        if (found := await _choose(prepared, options, wanted_output, notes)) is not None:
+            return UpgradeChoice(found, tuple(notes))
+    return UpgradeChoice(None, tuple(notes))
+
+
+async def _choose(
+    prepared: Prepared, options: Sequence[UpgradeOption], wanted_output: int | None, notes: list[str]
+) -> UpgradeOption | None:
     second_best: UpgradeOption | None = None
-    for option in upgrades:
-        if option.denied is not None:
-            notes.append(f"not upgraded to {option.model_id}: {option.denied}")
-            continue
+    for option in options:
         room = option.window - output_reserve(option.window, option.max_output_tokens, wanted_output)
         everything = await prepared.total_tokens(option.tokenizer) * option.factor
         if everything <= room:
-            return UpgradeChoice(option, tuple(notes))
+            return option
         essential = await _essential_tokens(prepared, option.tokenizer) * option.factor
         if essential > room:
             notes.append(
@@ -67,7 +74,7 @@ async def choose_upgrade(
             )
         elif second_best is None:
             second_best = option
-    return UpgradeChoice(second_best, tuple(notes))
+    return second_best
 
 
 async def _essential_tokens(prepared: Prepared, tokenizer: str) -> int:

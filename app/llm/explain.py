@@ -12,6 +12,7 @@ from app.llm.fitting import Fitter
 from app.llm.plan import Plan
 from app.llm.spending import Spending, fit_within
 from app.llm.summarizing import would_summarise
+from app.llm.upgrading import without_resting
 from app.routing.catalog import ModelSpec
 from app.routing.route import Candidate
 from app.usage.budget_states import budget_states
@@ -20,6 +21,7 @@ from app.usage.pricing import estimate, to_usd
 
 async def explain_plan(plan: Plan, fitter: Fitter, breakers: BreakerBoard, spending: Spending) -> Explanation:
     """Every candidate fitted, priced and held against the budgets, in the order they would be asked."""
+    plan = without_resting(plan, breakers.resting)
     estimates = [await _estimate(plan, candidate, fitter, breakers, spending) for candidate in plan.route.candidates]
     standing = [asdict(state) for state in budget_states(spending.budgets, spending.scope)]
     return Explanation(

@@ -175,7 +175,7 @@ class Fitter:
             model.max_output_tokens.value,
             model.tokenizer,
             self.calibrator.factor(model.id),
-            denied="its server does not have it" if model.available is False else None,
+            listed=model.available is not False,
         )
 
 

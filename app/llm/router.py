@@ -48,6 +48,7 @@ from app.llm.retry import AttemptState, GiveUp, Retry, RetryPolicy
 from app.llm.slots import Hold, Slots, place_of
 from app.llm.spending import Spending, exceeded, fit_within, leave_out, scope_of, with_fallback
 from app.llm.summarizing import Summariser, noted
+from app.llm.upgrading import stood_in_for, without_resting, without_upgrade
 from app.llm.watchdog import Limits
 from app.routing.policy import permitted
 from app.routing.route import Candidate
@@ -179,6 +180,7 @@ class ModelRouter:
     async def _first_fit(self, plan: Plan, spending: Spending, started: float) -> Progress:
         """The first candidate that is awake, whose window holds what may not be trimmed, and whose cost the budgets
         allow; that cost is reserved. The plan says who was skipped or left out."""
+        plan = without_resting(plan, self.breakers.resting)
         resting = {c.model.id: self.breakers.resting(c.model.id) for c in plan.route.candidates}
         awake = [c for c in plan.route.candidates if resting[c.model.id] is None]
         # Where all are resting, resting would only mean failing: then they are asked all the same.
@@ -321,7 +323,9 @@ class ModelRouter:
             return Step([self._told(progress, attempt, failure, "retrying", 0.0)], refitted=True)
         config = progress.plan.policy.config.routing.retry
         limit = min(config.max_total_seconds, progress.plan.route.total_seconds)
-        left = [c for c in progress.waiting if self.breakers.resting(c.model.id) is None] or progress.waiting
+        back = stood_in_for(progress.plan, progress.fitted)
+        waiting = progress.waiting if back is None else [back, *progress.waiting]
+        left = [c for c in waiting if self.breakers.resting(c.model.id) is None] or waiting
         state = AttemptState(progress.tries, len(left), self._elapsed(progress))
         backoff = () if progress.plan.request.one_try else config.backoff_seconds
         decision = RetryPolicy(backoff, limit).decide(failure, state, self._clock.chance())
@@ -329,6 +333,10 @@ class ModelRouter:
             wait = decision.wait_seconds
             return Step([self._told(progress, attempt, failure, "retrying", wait)], wait)
         self._verdict(attempt, failure)
+        if back is not None:
+            # The upgrade was a favour: whom it stood in for is asked after all, with another upgrade or what fits.
+            progress.waiting = waiting
+            progress.plan = without_upgrade(progress.plan, attempt.model.id, "failed", failure.detail)
         # A retry that no budget allows any more makes room for the next model, too.
         if not isinstance(decision, GiveUp) and await self._next(progress):
             return Step([self._told(progress, attempt, failure, "falling_back", 0.0)], refitted=True)

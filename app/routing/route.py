@@ -40,7 +40,7 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Removed:
     """A model that would have been a candidate. `code`: policy, capability, unknown_model, unusable; budget, where
-    one forbids what the call would cost."""
+    one forbids what the call would cost; of an upgrade also resting and failed."""
 
     model: str
     origin: Origin

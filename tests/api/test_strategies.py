@@ -94,7 +94,12 @@ class Lab:
 
 @asynccontextmanager
 async def lab_with(
-    folder: Path, *, summarizer: str | None = SCRIBE, wait: float = 5, routing: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    summarizer: str | None = SCRIBE,
+    wait: float = 5,
+    routing: Mapping[str, Any] | None = None,
+    upgrades: Sequence[str] = (CLOUD,),
 ) -> AsyncIterator[Lab]:
     async with FakeProvider(models={"llama3:8b": 8192, "scribe": 8192, "big": 200_000}) as provider:
         provider.always(Reply((SUMMARY,)), model="scribe")
@@ -105,6 +110,7 @@ async def lab_with(
             models=[
                 {"id": SMALL, **local},
                 {"id": SCRIBE, **local},
+                {"id": "ollama/absent", **local, "context_window": 200_000},
                 {"id": CLOUD, **cloud, "max_output_tokens": 8_192},
                 {"id": "hosted_vllm/served", **local, "api_base": f"{provider.url}/v1"},
                 {"id": "openai/remote", **local, "api_base": f"{provider.url}/v1", "location": "cloud"},
@@ -119,7 +125,7 @@ async def lab_with(
             models_extra={
                 # One call at a time: a request that held its slot while its summary is written would never end.
                 "providers": {"ollama": {"api_base": provider.url, "concurrency": 1}},
-                "upgrades": [CLOUD],
+                "upgrades": list(upgrades),
                 **({"summarizer": summarizer} if summarizer else {}),
             },
             routing_extra={"summary": {"max_wait_seconds": wait}, **(routing or {})},

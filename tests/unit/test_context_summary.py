@@ -73,7 +73,7 @@ async def test_the_first_permitted_upgrade_that_holds_everything() -> None:
         material,
         window,
         [
-            option("denied", 10**6, denied="the workspace is private"),
+            option("not-listed", 10**6, listed=False),
             option("tiny", 400),
             option("enough-for-what-matters", 2_000),
             option("too-small-for-its-tokenizer", total * 4 // 3 + 10, tokenizer="llama2"),
@@ -83,8 +83,10 @@ async def test_the_first_permitted_upgrade_that_holds_everything() -> None:
     )
     assert choice.option is not None
     assert choice.option.model_id == "fits"
-    assert "denied: the workspace is private" in choice.notes[0]
-    assert "tiny" in choice.notes[1]
+    assert "tiny" in choice.notes[0]
+    unlisted = await choose_upgrade(material, window, [option("not-listed", 10**6, listed=False), option("tiny", 400)])
+    assert unlisted.option is not None
+    assert unlisted.option.model_id == "not-listed"
 
 
 async def test_an_upgrade_that_saves_priority_2_is_better_than_none() -> None:
