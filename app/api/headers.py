@@ -13,6 +13,7 @@ class Headers:
     __slots__ = ("_values",)
     _WANTED: Final = frozenset({
         b"host", b"origin", b"authorization", b"x-api-key", b"cookie", b"content-type", b"content-length",
+        b"content-encoding",
         b"transfer-encoding", b"x-request-id", b"access-control-request-method", b"sec-fetch-site", b"sec-fetch-mode",
     })  # fmt: skip
 

@@ -1,9 +1,16 @@
-"""What uvicorn's HTTP protocols lack: an end to waiting for a request's head, and a way to drop a connection."""
+"""What uvicorn's HTTP protocols lack: an end to waiting for a request's head, a way to drop a connection, and a refusal
+in the shape of all the others."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from app.api.problems import MEDIA_TYPE, problem_body
+from app.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as _Base
@@ -53,6 +60,22 @@ class _Impatient(_Base):
             self.transport.abort()
         elif self._deadline is None:
             self._arm()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP never gets as far as the door; it is answered as the door would."""
+        request_id = secrets.token_hex(16)
+        error = InvalidRequest("This is not a valid HTTP request.", status=400, code="malformed_request")
+        body = orjson.dumps(problem_body(error, request_id))
+        head = (
+            "HTTP/1.1 400 Bad Request\r\n"
+            f"content-type: {MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\n"
+            "cache-control: no-store\r\n"
+            f"x-request-id: {request_id}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def _arm(self) -> None:
         self._deadline = self.loop.call_later(self.head_seconds, self._give_up)

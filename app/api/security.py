@@ -212,6 +212,7 @@ class Door:
         if declared > self._policy.max_body:
             raise _too_large(self._policy.max_body)
         _require_json(headers.all(b"content-type"), has_body=chunked or declared > 0)
+        _require_plain(headers.all(b"content-encoding"))
         try:
             async with asyncio.timeout(self._policy.body_seconds):
                 body = await _read(receive, self._policy.max_body)
@@ -295,6 +296,13 @@ def _require_json(types: list[bytes], has_body: bool) -> None:
         return
     if len(types) != 1 or not _JSON.fullmatch(types[0]):
         raise InvalidRequest("Send `Content-Type: application/json`.", status=415, code="unsupported_media_type")
+
+
+def _require_plain(encodings: list[bytes]) -> None:
+    if any(encoding.strip().lower() not in (b"", b"identity") for encoding in encodings):
+        raise InvalidRequest(
+            "Send the body as it is, without a Content-Encoding.", status=415, code="unsupported_media_type"
+        )
 
 
 class RequestIds:

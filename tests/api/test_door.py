@@ -339,6 +339,28 @@ async def test_a_head_that_comes_a_byte_at_a_time_is_cut(tmp_path: Path) -> None
         writer.close()
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"BREW /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /api/v1/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_gets_a_problem_too(sidecar: Scripted, sent: bytes) -> None:
+    status, answer = await raw(sidecar.port, sent)
+    assert (status, problem(answer)["code"]) == (400, "malformed_request")
+
+
+async def test_a_packed_body_is_not_unpacked(sidecar: Scripted) -> None:
+    for encoding, status in (("gzip", 415), ("br, gzip", 415), ("identity", 200)):
+        headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+        answer = await sidecar.http.post("/api/v1/chat", content=b'{"query":"hi"}', headers=headers)
+        assert answer.status_code == status, encoding
+    assert len(sidecar.chat.requests) == 1
+
+
 async def test_a_head_without_end_is_cut_by_size(sidecar: Scripted) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", sidecar.port)
     writer.write(b"GET /health HTTP/1.1\r\nX: " + b"y" * 200_000)
