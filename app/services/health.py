@@ -77,6 +77,12 @@ def _ledger_health(services: Services) -> dict[str, Any]:
             "reason": ledger.last_error or "the database cannot be written",
             "remedy": f"make room on the disk of {services.settings.data_dir}, or end what locks its sidecar.db",
         }
+    elif database.set_aside is not None:
+        found |= {
+            "status": "degraded",
+            "reason": database.set_aside,
+            "remedy": "`llm-sidecar restore` brings back a backup of the data folder; the next start finds it well",
+        }
     return found
 
 

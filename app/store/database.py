@@ -43,15 +43,18 @@ class DatabaseHealth:
     ok: bool
     waiting_writes: int
     notices: tuple[str, ...]
+    set_aside: str | None = None
+    """The notice of a file that was damaged at the start and replaced by a fresh one."""
 
 
 class Database:
     """An open `sidecar.db`. Made by `Database.open`; the caller holds the folder's lock (one process per folder)."""
 
-    def __init__(self, path: Path, writer: Writer, notices: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, writer: Writer, notices: tuple[str, ...], set_aside: str | None = None) -> None:
         self.path = path
         self._writer = writer
         self._notices = notices
+        self._set_aside = set_aside
         self._read_engine = open_engine(path, read_only=True, busy_ms=_READER_BUSY_MS)
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-read")
 
@@ -74,15 +77,17 @@ class Database:
         known = schema or Schema()
         await _in_thread(lambda: opening.prepare_folder(path))
         notices: list[str] = []
+        replaced: str | None = None
         try:
             writer = await _open_writer(path, now, known, notices, max_queue, lock_patience)
         except opening.Broken as error:
             aside = await _in_thread(lambda: opening.set_aside(path, now))
             log.error("%s was damaged (%s); it is now %s, and a fresh one was started", path, error, aside.name)
-            notices.append(f"The database was damaged ({error}). It was set aside as {aside}; a fresh one was started.")
+            replaced = f"The database was damaged ({error}). It was set aside as {aside}; a fresh one was started."
+            notices.append(replaced)
             await _in_thread(lambda: opening.prepare_folder(path))
             writer = await _open_writer(path, now, known, notices, max_queue, lock_patience)
-        return cls(path, writer, tuple(notices))
+        return cls(path, writer, tuple(notices), replaced)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -92,7 +97,8 @@ class Database:
         return self._notices
 
     def health(self) -> DatabaseHealth:
-        return DatabaseHealth(ok=not self._writer.suspect, waiting_writes=self._writer.waiting, notices=self.notices)
+        ok, waiting = not self._writer.suspect, self._writer.waiting
+        return DatabaseHealth(ok, waiting, self.notices, self._set_aside)
 
     def submit(self, write: Write) -> None:
         """Queue a `Write` from any thread. Raises `StoreUnavailable` when the queue is full or the database closed."""

@@ -206,12 +206,14 @@ async def test_a_damaged_file_is_set_aside(path: Path) -> None:
     assert await database.read(ids) == []
     await database.write(lambda c: put(c, "new"))
     (notice,) = database.notices
+    assert database.health().set_aside == notice
     assert "sidecar.db.broken-20261124T093000Z" in notice
     await database.close()
     names = {p.name for p in path.parent.iterdir()}
     assert "sidecar.db.broken-20261124T093000Z" in names
     reopened = await Database.open(path, now=NOW)
     assert (await reopened.read(ids), reopened.notices) == (["new"], ())
+    assert reopened.health().set_aside is None
     await reopened.close()
 
 
