@@ -31,6 +31,9 @@ def cookies(headers: Headers, name: str) -> list[bytes]:
 def from_our_page(scope: Scope, headers: Headers) -> bool:
     """By Fetch Metadata, which no page can forge (https://www.w3.org/TR/fetch-metadata/).
 
+    Whoever sends none at all is no browser of these years. It may read with the cookie: another origin's page could
+    not read the answer, and where it asks so that it could, the Origin it sends is refused before.
+
     `none` is a person's own navigation, and opens the page alone. What changes something also shows our origin: that of
     the very Host that was asked, not one of those that may use the sidecar with a token.
     """
@@ -38,7 +41,7 @@ def from_our_page(scope: Scope, headers: Headers) -> bool:
     method, path = scope["method"], scope["path"]
     if site == [b"none"]:
         return method in SAFE_METHODS and path == PAGE_PATH and headers.first(b"sec-fetch-mode") == b"navigate"
-    if site != [b"same-origin"]:
+    if site not in ([], [b"same-origin"]):
         return False
     return method in SAFE_METHODS or headers.all(b"origin") == [b"http://" + headers.all(b"host")[0].lower()]
 

@@ -69,8 +69,10 @@ async def test_a_link_works_once_and_only_with_its_code(sidecar: Scripted) -> No
         ("/api/v1/health", {"Sec-Fetch-Site": "same-site"}, 401),
         ("/api/v1/health", {"Sec-Fetch-Site": "cross-site"}, 401),
         ("/", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 401),
-        # Something that is no browser has the token.
-        ("/api/v1/health", {}, 401),
+        # Something that is no browser, or an old one, reads with it, and changes nothing without our origin.
+        ("/api/v1/health", {}, 200),
+        ("/", {}, 200),
+        ("/api/v1/health", {"Origin": "https://evil.example"}, 403),
         # A person's navigation opens the page, not the interface.
         ("/api/v1/health", PERSON, 401),
         ("/", {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "no-cors"}, 401),
@@ -94,6 +96,16 @@ async def test_what_changes_something_also_shows_our_origin(sidecar: Scripted, b
     assert await ask(Origin=f"http://127.0.0.1:{sidecar.port + 1}") == 403
     answer = await browser.post("/api/v1/chat", json=QUESTION, headers={**PERSON, "Origin": origin(sidecar)})
     assert answer.status_code == 401
+
+
+async def test_without_fetch_metadata_only_our_origin_changes_something(
+    sidecar: Scripted, browser: httpx.AsyncClient
+) -> None:
+    assert (await browser.post("/api/v1/chat", json=QUESTION)).status_code == 401
+    elsewhere = {"Origin": "tauri://localhost"}
+    assert (await browser.post("/api/v1/chat", json=QUESTION, headers=elsewhere)).status_code == 401
+    ours = {"Origin": origin(sidecar)}
+    assert (await browser.post("/api/v1/chat", json=QUESTION, headers=ours)).status_code == 200
 
 
 async def test_signing_out_ends_the_session(sidecar: Scripted, browser: httpx.AsyncClient) -> None:
