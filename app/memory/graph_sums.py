@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from app.llm.passages import terms
 from app.memory.entities import BELIEVED
@@ -15,6 +17,11 @@ _E, _N, _S, _T = entities.c, entity_names.c, entity_sightings.c, entity_terms.c
 
 _PORTION: Final = 500
 """Ids in one statement; SQLite takes 32,766 values."""
+MOST_MENTIONS: Final = 2**53
+_SUMMED: Final = (
+    _E.id, _E.workspace, _E.name, _E.summary, _E.source, _E.path, _E.line, _E.private, _E.mentions, _E.first_seen,
+    _E.last_seen,
+)  # fmt: skip
 _NAME_WEIGHT, _ALIAS_WEIGHT, _SUMMARY_WEIGHT, _PATH_WEIGHT = 3.0, 2.0, 0.6, 0.3
 
 
@@ -24,32 +31,49 @@ def portions(ids: Iterable[str], size: int = _PORTION) -> Iterator[list[str]]:
     return (every[at : at + size] for at in range(0, len(every), size))
 
 
-def sum_up(connection: Connection, ids: Iterable[str], renamed: Collection[str] = ()) -> None:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Of one entity's sightings by the origins that one write speaks of: those there were, and the one there is."""
+
+    gone: Sequence[Row[Any]] = ()
+    come: Row[Any] | None = None
+
+
+_NONE: Final[Mapping[str, Change]] = MappingProxyType({})
+
+
+def sum_up(
+    connection: Connection, ids: Iterable[str], renamed: Collection[str] = (), changes: Mapping[str, Change] = _NONE
+) -> None:
     """Bring the rows of `entities` and their words up to date; those that nobody has seen go.
 
     `renamed`: ids that have got or lost a name beside the one they are shown by. What neither these nor a row's own
-    words have changed is not cut into words again: most of a write only mentions what is there.
+    words have changed is not cut into words again: most of a write only mentions what is there. `changes`: where one is
+    enough to tell the sum from the one before, an entity's other sightings are not read. A module that every file
+    imports has thousands, and each file would wait for all of them.
     """
     for some in portions(sorted(ids), _PORTION):
-        seen: dict[str, list[Row[Any]]] = {identity: [] for identity in some}
-        for row in connection.execute(select(entity_sightings).where(_S.entity_id.in_(some))):
+        before = {row.id: row for row in connection.execute(select(*_SUMMED).where(_E.id.in_(some)))}
+        plain = {i: changes[i] for i, row in before.items() if i in changes and _is_plain(row, changes[i])}
+        bounds = _bounds(connection, [i for i, change in plain.items() if _ends_a_bound(before[i], change)])
+        sums: dict[str, dict[str, Any] | None]
+        sums = {i: _adjusted(before[i], change, bounds.get(i)) for i, change in plain.items()}
+        seen: dict[str, list[Row[Any]]] = {identity: [] for identity in before if identity not in sums}
+        for row in connection.execute(select(entity_sightings).where(_S.entity_id.in_(list(seen)))):
             seen[row.entity_id].append(row)
-        names: dict[str, list[str]] = {identity: [] for identity in some}
-        for home, name in connection.execute(select(_N.entity_id, _N.name).where(_N.entity_id.in_(some))):
-            names[home].append(name)
-        before = {row.id: row for row in connection.execute(select(entities).where(_E.id.in_(some)))}
-        _store_sums(connection, before, seen, names, renamed)
+        sums |= {identity: summed(rows) if rows else None for identity, rows in seen.items()}
+        _store_sums(connection, before, sums, renamed)
 
 
 def _store_sums(
     connection: Connection,
     before: Mapping[str, Row[Any]],
-    seen: Mapping[str, Sequence[Row[Any]]],
-    names: Mapping[str, Sequence[str]],
+    every: Mapping[str, dict[str, Any] | None],
     renamed: Collection[str],
 ) -> None:
-    gone = [identity for identity in before if not seen[identity]]
-    sums = {identity: _sum(seen[identity]) for identity in before if seen[identity]}
+    """`every`: None where nobody has seen it any more."""
+    gone = [identity for identity, summed in every.items() if summed is None]
+    sums = {identity: summed for identity, summed in every.items() if summed is not None}
     changed = {i: s for i, s in sums.items() if any(getattr(before[i], column) != s[column] for column in s)}
     if gone:
         connection.execute(delete(entities).where(_E.id.in_(gone)))
@@ -66,15 +90,17 @@ def _store_sums(
         i: s for i, s in sums.items() if i in renamed or any(getattr(before[i], column) != s[column] for column in said)
     }
     if reworded:
-        _store_words(connection, reworded, before, names)
+        _store_words(connection, reworded, before)
 
 
 def _store_words(
     connection: Connection,
     sums: Mapping[str, Mapping[str, Any]],
     before: Mapping[str, Row[Any]],
-    names: Mapping[str, Sequence[str]],
 ) -> None:
+    names: dict[str, list[str]] = {identity: [] for identity in sums}
+    for home, name in connection.execute(select(_N.entity_id, _N.name).where(_N.entity_id.in_(list(sums)))):
+        names[home].append(name)
     had: dict[str, dict[str, float]] = {identity: {} for identity in sums}
     for row in connection.execute(select(_T.entity_id, _T.term, _T.weight).where(_T.entity_id.in_(list(sums)))):
         had[row.entity_id][row.term] = row.weight
@@ -95,7 +121,49 @@ def _store_words(
         connection.execute(insert(entity_terms), rows)
 
 
-def _sum(seen: Sequence[Row[Any]]) -> dict[str, Any]:
+def _is_plain(before: Row[Any], change: Change) -> bool:
+    """A mention comes that is newer than all others and no less believed, as most are while a folder is indexed: then
+    it is the one to be shown, and the sum is told from the one before."""
+    come = change.come
+    if come is None or before.name == "" or before.mentions >= MOST_MENTIONS:
+        return False
+    described = any(s.summary is not None or s.path is not None for s in (come, *change.gone))
+    return not described and come.last_seen > before.last_seen and BELIEVED[come.source] <= BELIEVED[before.source]
+
+
+def _ends_a_bound(before: Row[Any], change: Change) -> bool:
+    """Whether the first that saw it goes, or what made it private."""
+    return any(s.first_seen <= before.first_seen or (before.private and s.private) for s in change.gone)
+
+
+def _bounds(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+    """When each was first seen, and whether any of its sightings is private."""
+    if not ids:
+        return {}
+    columns = _S.entity_id, func.min(_S.first_seen), func.max(_S.private)
+    found = connection.execute(select(*columns).where(_S.entity_id.in_(ids)).group_by(_S.entity_id))
+    return {identity: (first, bool(private)) for identity, first, private in found}
+
+
+def _adjusted(before: Row[Any], change: Change, bounds: tuple[str, bool] | None) -> dict[str, Any]:
+    """What `summed` would say of all sightings, from what they added up to before a plain change."""
+    come = change.come
+    assert come is not None
+    first, private = bounds or (min(before.first_seen, come.first_seen), before.private or come.private)
+    return {
+        "name": come.name,
+        "summary": before.summary,
+        "source": come.source,
+        "path": before.path,
+        "line": before.line,
+        "private": private,
+        "mentions": min(before.mentions - sum(s.mentions for s in change.gone) + come.mentions, MOST_MENTIONS),
+        "first_seen": first,
+        "last_seen": come.last_seen,
+    }
+
+
+def summed(seen: Sequence[Row[Any]]) -> dict[str, Any]:
     """What sightings add up to. The most believed source describes it, the latest of those first."""
     by_belief = sorted(
         sorted(seen, key=lambda s: s.origin), key=lambda s: (-BELIEVED[s.source], s.last_seen), reverse=True
@@ -108,7 +176,7 @@ def _sum(seen: Sequence[Row[Any]]) -> dict[str, Any]:
         "path": placed[0][1] if placed else None,
         "line": placed[0][3] if placed else None,
         "private": any(s.private for s in seen),
-        "mentions": min(sum(s.mentions for s in seen), 2**53),
+        "mentions": min(sum(s.mentions for s in seen), MOST_MENTIONS),
         "first_seen": min(s.first_seen for s in seen),
         "last_seen": max(s.last_seen for s in seen),
     }

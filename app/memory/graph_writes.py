@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy import Connection, Row, delete, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert_into
 
 from app.errors import InvalidRequest
@@ -28,7 +28,7 @@ from app.memory.entities import (
     shown,
     storable,
 )
-from app.memory.graph_sums import portions, sum_up
+from app.memory.graph_sums import Change, portions, sum_up
 from app.store.tables import entities, entity_names, entity_relations, entity_sightings, entity_terms
 
 _E, _N, _S, _T, _R = entities.c, entity_names.c, entity_sightings.c, entity_terms.c, entity_relations.c
@@ -98,20 +98,24 @@ class Written:
 
 def write(connection: Connection, given: GraphWrite) -> Written:
     """All of it or nothing. Raises `InvalidRequest` where a relation's end is a string that names nothing."""
-    touched = _forget(connection, given.workspace, given.forget)
+    gone = _forget(connection, given.workspace, given.forget)
     ends = [end for relation in given.relations for end in (relation.start, relation.end)]
     mentioned = [*given.entities, *(NewEntity(end.name, end.kind) for end in ends if isinstance(end, EntityRef))]
     keys = [entity_id(given.workspace, entity.kind, entity.name) for entity in mentioned]
-    homes, renamed = _homes(connection, given, mentioned, keys)
-    touched |= renamed | {homes[key] for key in keys}
+    homes, renamed, merged = _homes(connection, given, mentioned, keys)
     at_home = [homes[key] for key in keys]
+    touched = {*gone, *renamed, *at_home}
+    for said in _own(connection, given.origin, at_home):
+        gone.setdefault(said.entity_id, []).append(said)
     if mentioned:
         connection.execute(_SEE, _sightings(given, mentioned, at_home))
+    come = {said.entity_id: said for said in _own(connection, given.origin, at_home)}
     named = _Ends(connection, given, mentioned, at_home)
     related = [row for at, relation in enumerate(given.relations) if (row := named.row(at, relation)) is not None]
     if related:
         connection.execute(_RELATE, related)
-    sum_up(connection, touched, renamed)
+    changes = {i: Change(gone.get(i, ()), come.get(i)) for i in touched if i not in merged}
+    sum_up(connection, touched, renamed, changes)
     return Written(tuple(at_home[: len(given.entities)]), len(related))
 
 
@@ -158,8 +162,8 @@ def embedded_text(kind: str, name: str, summary: str | None) -> str:
 
 def _homes(
     connection: Connection, given: GraphWrite, mentioned: Sequence[NewEntity], keys: Sequence[str]
-) -> tuple[dict[str, str], set[str]]:
-    """The entity of every key, and the ids of entities that may have got a name."""
+) -> tuple[dict[str, str], set[str], set[str]]:
+    """The entity of every key, the ids of entities that may have got a name, and of those that took in another."""
     names: dict[str, str] = {}
     groups: list[list[str]] = []
     for entity, key in zip(mentioned, keys, strict=True):
@@ -193,7 +197,7 @@ def _homes(
     renamed = {
         homes[k] for k, name in names.items() if k not in before or (len(name), name) > (len(before[k]), before[k])
     }
-    return homes, renamed | set(moved.values())
+    return homes, renamed | set(moved.values()), set(moved.values())
 
 
 def _known(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -325,11 +329,22 @@ class _Ends:
         return str(found)
 
 
-def _forget(connection: Connection, workspace: str, origins: Iterable[str]) -> set[str]:
-    touched: set[str] = set()
+def _own(connection: Connection, origin: Origin, ids: Iterable[str]) -> list[Row[Any]]:
+    """What this origin says of these entities."""
+    rows: list[Row[Any]] = []
+    for some in portions(sorted(set(ids))):
+        mine = _S.entity_id.in_(some) & (_S.origin == origin.key)
+        rows += connection.execute(select(entity_sightings).where(mine)).all()
+    return rows
+
+
+def _forget(connection: Connection, workspace: str, origins: Iterable[str]) -> dict[str, list[Row[Any]]]:
+    """The sightings that went, by entity."""
+    gone: dict[str, list[Row[Any]]] = {}
     for some in portions(origins):
         theirs = (_S.workspace == workspace) & _S.origin.in_(some)
-        touched |= set(connection.execute(select(_S.entity_id).where(theirs)).scalars())
+        for row in connection.execute(select(entity_sightings).where(theirs)):
+            gone.setdefault(row.entity_id, []).append(row)
         connection.execute(delete(entity_sightings).where(theirs))
         connection.execute(delete(entity_relations).where(_R.workspace == workspace, _R.origin.in_(some)))
-    return touched
+    return gone

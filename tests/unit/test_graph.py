@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, select
 
 from app.config.schema import Profile
 from app.errors import InvalidRequest, NotFound, UnknownWorkspace
@@ -21,10 +22,11 @@ from app.memory.embedder import Embedder
 from app.memory.entities import EntityRef, NewEntity, NewRelation, Origin, Source, entity_id, normalised
 from app.memory.graph import MAX_NEIGHBOURS, EntityGraph
 from app.memory.graph_reads import FRONTIER, MAX_EDGES
+from app.memory.graph_sums import summed
 from app.memory.graph_writes import GraphWrite, forget, write
 from app.memory.model_files import default_folder
 from app.store.database import Database
-from app.store.tables import metadata
+from app.store.tables import entities, entity_sightings, metadata
 from tests.unit.test_sessions import needs_model
 
 NOW = datetime(2026, 11, 26, 22, 0, tzinfo=UTC)
@@ -126,6 +128,38 @@ def test_an_entity_is_the_sum_of_its_sightings(writes: list[GraphWrite]) -> None
         assert sorted(map(tuple, seen)) == sorted(map(tuple, have))
         least = connection.exec_driver_sql("SELECT entity_id, min(id) FROM entity_names GROUP BY 1")
         assert all(home == first for home, first in least)
+
+
+ORIGINS = st.sampled_from([USER, Origin(Source.CODE, "a.py"), Origin(Source.CODE, "b.py"), Origin(Source.CODE, "c.py")])
+MENTIONS = st.builds(NewEntity, name=NAMES, kind=st.just("concept"), mentions=st.integers(1, 4))
+READINGS = st.builds(
+    lambda origin, again, **of: GraphWrite("open", origin, forget=(origin.key,) if again else (), **of),
+    origin=ORIGINS,
+    again=st.booleans(),
+    private=st.booleans(),
+    now=st.integers(0, 9).map(lambda second: f"2026-11-26T22:00:0{second}.000Z"),
+    entities=st.lists(MENTIONS | ENTITIES, max_size=3),
+    relations=st.lists(RELATIONS, max_size=2),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(READINGS, min_size=1, max_size=8), st.booleans())
+def test_files_read_again_and_again_leave_the_sums_of_all_sightings(writes: list[GraphWrite], in_time: bool) -> None:
+    """Most sums are told from the ones before; they are those that reading every sighting would give."""
+    if in_time:
+        writes = [replace(one, now=f"2026-11-26T22:01:0{second}.000Z") for second, one in enumerate(writes)]
+    with in_memory().begin() as connection:
+        for one in writes:
+            write(connection, one)
+            seen: dict[str, list[Any]] = {}
+            for row in connection.execute(select(entity_sightings)):
+                seen.setdefault(row.entity_id, []).append(row)
+            have = {row.id: row._asdict() for row in connection.execute(select(entities))}
+            assert have.keys() == seen.keys()
+            for identity, rows in seen.items():
+                wanted = summed(rows)
+                assert {column: have[identity][column] for column in wanted} == wanted
 
 
 @given(st.text(max_size=40))
