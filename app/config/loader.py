@@ -83,11 +83,6 @@ def load(
     return config
 
 
-def problems_of(path: Path, checks: Sequence[Check] = (), *, known: KnownModels | None = None) -> list[ConfigProblem]:
-    """Everything wrong with folder `path`, in file and line order; empty where `load` would succeed."""
-    return _examine(path, checks, known or BundledModels(), REQUIRED_FILES)[1]
-
-
 def _examine(
     path: Path, checks: Sequence[Check], known: KnownModels, must_exist: Collection[str]
 ) -> tuple[Config | None, list[ConfigProblem]]:

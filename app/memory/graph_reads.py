@@ -240,16 +240,6 @@ def _edges(connection: Connection, workspace: str, node: str, open_only: bool = 
     return [Relation(*key, weight, private) for key, (weight, private) in sums.items()], cut
 
 
-def relations_among(connection: Connection, workspace: str, ids: Sequence[str]) -> tuple[Relation, ...]:
-    """Between any two of these entities, at most a few hundred."""
-    some = list(ids)[:500]
-    query = select(_R.from_id, _R.to_id, _R.kind, func.sum(_R.weight), func.min(_R.private)).where(
-        _R.workspace == workspace, _R.from_id.in_(some), _R.to_id.in_(some)
-    )
-    rows = connection.execute(query.group_by(_R.from_id, _R.to_id, _R.kind)).tuples()
-    return tuple(Relation(start, end, kind, weight, bool(private)) for start, end, kind, weight, private in rows)
-
-
 def vectors(connection: Connection, workspace: str) -> list[tuple[str, bytes]]:
     query = select(_E.id, _E.embedding).where(_E.workspace == workspace, _E.embedding.is_not(None))
     return list(connection.execute(query).tuples())

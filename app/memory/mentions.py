@@ -84,12 +84,6 @@ def mentions_in(text: str) -> Mentions:
     )
 
 
-def occurrences(text: str, name: str) -> int:
-    """How often a text holds a name, whatever the case and the spaces; 0 is "not at all"."""
-    wanted = normalised(name)
-    return _folded(text).count(wanted) if wanted else 0
-
-
 def occurring(text: str, entities: Sequence[NewEntity]) -> list[NewEntity]:
     """Those whose name stands in the text, with how often it does."""
     folded = _folded(text)

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, select
 from app.context.blocks import ContextWindow
 from app.routing.facts import RoutingFacts
 from app.routing.route import Route
-from app.store.database import Database
 from app.store.tables import request_receipts
 from app.usage.records import Receipt
 
@@ -45,13 +44,8 @@ def to_json(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-async def read_receipt(database: Database, request_id: str) -> Receipt | None:
-    """The stored receipt, or None."""
-    return await database.read(lambda connection: receipt_in(connection, request_id))
-
-
 def receipt_in(connection: Connection, request_id: str) -> Receipt | None:
-    """The same, within the connection's snapshot."""
+    """The stored receipt, or None."""
     row = connection.execute(select(request_receipts).where(request_receipts.c.request_id == request_id)).one_or_none()
     if row is None:
         return None

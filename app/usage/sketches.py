@@ -11,7 +11,7 @@ As stored a sketch is its non-empty bins in order, six bytes each: the bin (2) a
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from math import ceil, log
 
@@ -48,15 +48,6 @@ def encode(counts: Mapping[int, int]) -> bytes:
 def decode(sketch: bytes) -> dict[int, int]:
     """The opposite of `encode`. Raises struct.error for bytes that are no sketch."""
     return dict(_ENTRY.iter_unpack(sketch))
-
-
-def sketch_of(values: Iterable[int]) -> dict[int, int]:
-    """The bins of these values, counted."""
-    counts: dict[int, int] = {}
-    for value in values:
-        bin = bin_of(value)
-        counts[bin] = counts.get(bin, 0) + 1
-    return counts
 
 
 def merge(one: bytes | None, other: bytes | None) -> bytes | None:

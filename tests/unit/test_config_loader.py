@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.config.loader import Config, load, problems_of
+from app.config.loader import Config, load
 from app.errors import ConfigError, ConfigProblem
+from tests.unit.config_problems import problems_of
 
 MODELS = "models:\n  - {id: ollama/llama3}\n"
 ROUTING = "rules:\n  - {name: default, conditions: {}, model: ollama/llama3}\n"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.agents import cron
 from app.agents.cron import BadSchedule, CronLine, check_schedules, due_times, next_due, parse
-from app.config.loader import problems_of
+from tests.unit.config_problems import problems_of
 
 MOMENTS = st.integers(1_700_000_000, 1_900_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")

@@ -16,7 +16,7 @@ import pytest
 from app.store.database import Database
 from app.usage.journal import AttemptJournal, journal_path, read_journal
 from app.usage.ledger import LedgerLimits, UsageLedger
-from app.usage.receipts import read_receipt
+from app.usage.receipts import receipt_in
 from app.usage.records import AttemptEnd, CostSource, Parent, Status
 from tests.unit.ledger_rows import NOW, attempt, ended, receipt_of
 
@@ -89,8 +89,8 @@ async def test_a_row_from_pending_to_settled(database: Database, ledger: UsageLe
             "settled_at": "2026-11-24T09:30:02.000Z",
         }
     ]
-    assert await read_receipt(database, "request-a") == receipt_of("a")
-    assert await read_receipt(database, "request-b") is None
+    assert await database.read(lambda c: receipt_in(c, "request-a")) == receipt_of("a")
+    assert await database.read(lambda c: receipt_in(c, "request-b")) is None
 
 
 async def test_a_failed_attempt_and_the_one_that_followed(database: Database, ledger: UsageLedger) -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config.loader import problems_of
 from app.routing.conditions import (
     FIELDS,
     MAX_CONDITIONS,
@@ -22,6 +21,7 @@ from app.routing.conditions import (
 )
 from app.routing.facts import RoutingFacts
 from app.routing.operators import MAX_PATTERN, MAX_SUBJECT
+from tests.unit.config_problems import problems_of
 
 FACTS = RoutingFacts(
     task_type="debugging",

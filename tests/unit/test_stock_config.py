@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.config.loader import FILES, Config, load, problems_of
+from app.config.loader import FILES, Config, load
 from app.config.pricemap import load_price_map
 from app.config.schema import Rule
 from app.config.stock import ensure_user_config, stock_dir
+from tests.unit.config_problems import problems_of
 
 CLAUDE, GPT, GEMINI = "claude-sonnet-4-5-20250929", "gpt-4o", "gemini/gemini-2.0-flash"
 LLAMA, LLAMA_70, CODELLAMA, LAST = "ollama/llama3:8b", "ollama/llama3:70b", "ollama/codellama:13b", "builtin/extractive"
