@@ -98,10 +98,9 @@ class FolderIndexer:
         found = await asyncio.to_thread(lambda: [(p, look(folder.root, p, max_bytes=self._max_bytes)) for p in paths])
         if any(p.rpartition("/")[2] == ".gitignore" or (isinstance(f, Skipped) and f.folder) for p, f in found):
             return False
-        known = await self._manifest.files(folder)
-        missing = {path for path, what in found if what is None}
-        if any(path.startswith(f"{gone}/") for gone in missing for path in known):
+        if await self._manifest.any_below(folder, [path for path, what in found if what is None]):
             return False  # it was a folder
+        known = await self._manifest.files_at(folder, [path for path, _ in found])
         left = [path for path, what in found if not isinstance(what, FoundFile) and path in known]
         tally = Tally(self.clock())
         await self.remove(folder, [path for path in left if known[path].skipped is None], tally)

@@ -111,6 +111,7 @@ class IndexJobs:
         self._jobs: dict[int, Job] = {}
         self._watches: dict[int, tuple[asyncio.Task[None], WatchState]] = {}
         self._turns: dict[int, asyncio.Lock] = {}
+        # Which folders there are, and which are watched, is changed by one call at a time. Runs do not need it.
         self._starting = asyncio.Lock()
 
     async def start(self, workspace: str | None, path: str, *, watch: bool | None = None) -> Job:
@@ -129,26 +130,31 @@ class IndexJobs:
 
     async def stop(self, workspace: str | None, path: str) -> Folder:
         """End the run over a folder and its watch, if there are any; what is indexed stays. Raises `NotFound`."""
-        folder = replace(await self.find(workspace, path), watch=False)
-        await self._manifest.set_watch(folder, False)
-        await self._set_watched(folder)
-        await self._cancel(folder)
-        return folder
+        async with self._starting:
+            folder = replace(await self.find(workspace, path), watch=False)
+            await self._manifest.set_watch(folder, False)
+            await self._set_watched(folder)
+            await self._cancel(folder)
+            return folder
 
     async def resume(self) -> None:
         """At the start: watch what was watched, and catch up with what changed meanwhile."""
-        for folder in await self._manifest.folders():
-            if folder.watch:
-                await self._set_watched(folder)
+        async with self._starting:
+            for folder in await self._manifest.folders():
+                if folder.watch:
+                    await self._set_watched(folder)
 
     async def drop(self, workspace: str | None, path: str | None) -> list[Folder]:
         """Forget a folder and its files, or all of a workspace's index (`path` None), whoever made it.
 
         Raises `NotFound`, `IndexUnavailable`, `StoreUnavailable`, `UnknownWorkspace`.
         """
-        profile = self._memory.profile(workspace)
+        async with self._starting:  # whoever starts a run meanwhile would have its folder taken away under it
+            return await self._drop(self._memory.profile(workspace).id, path)
+
+    async def _drop(self, workspace: str, path: str | None) -> list[Folder]:
         whole = path is None
-        folders = await self._manifest.folders(profile.id) if path is None else [await self.find(workspace, path)]
+        folders = await self._manifest.folders(workspace) if path is None else [await self.find(workspace, path)]
         for folder in folders:
             await self._set_watched(replace(folder, watch=False))
             await self._cancel(folder)
@@ -156,11 +162,11 @@ class IndexJobs:
             stored = [state.path for state in states.values() if state.skipped is None]
             observer = self.indexer.observer
             if observer is not None:
-                await observer.removed(profile.id, [folder.prefix + path for path in stored])
+                await observer.removed(workspace, [folder.prefix + path for path in stored])
             if not whole:
                 await self.indexer.remove(folder, stored, Tally(0.0))
         if whole:
-            await self._memory.index.drop(profile.id)
+            await self._memory.index.drop(workspace)
         for folder in folders:
             await self._manifest.remove(folder)
             self._jobs.pop(folder.id, None)

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from app.store.database import Database
@@ -22,6 +22,8 @@ from app.store.tables import from_text, index_files, index_folders, to_text
 CHUNKER: Final = 1
 """Raised when the same file would be cut in another way: then every file is cut again."""
 _F, _S = index_folders.c, index_files.c
+_PORTION: Final = 500
+"""Paths in one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,24 @@ class Manifest:
 
     async def files(self, folder: Folder) -> dict[str, FileState]:
         """By relative path."""
-        columns = select(_S.path, _S.size, _S.mtime_ns, _S.content_hash, _S.skipped).where(_S.folder_id == folder.id)
-        rows = await self._database.read(lambda connection: connection.execute(columns).all())
-        return {(path := os.fsdecode(row[0])): FileState(path, *row[1:]) for row in rows}
+        rows = await self._database.read(lambda connection: connection.execute(_states(folder)).all())
+        return _by_path(rows)
+
+    async def files_at(self, folder: Folder, paths: Iterable[str]) -> dict[str, FileState]:
+        """Those of these paths that there are."""
+        keys = list(map(os.fsencode, paths))
+        portions = [keys[at : at + _PORTION] for at in range(0, len(keys), _PORTION)]
+        queries = [_states(folder).where(_S.path.in_(some)) for some in portions]
+        return _by_path(await self._database.read(lambda c: [row for query in queries for row in c.execute(query)]))
+
+    async def any_below(self, folder: Folder, paths: Iterable[str]) -> bool:
+        """Whether one of these paths is, or was, a folder with files in it."""
+        starts = [os.fsencode(path) + b"/" for path in paths]
+        below = [
+            select(_S.path).where(_S.folder_id == folder.id, _S.path > start, _S.path < start[:-1] + b"0").limit(1)
+            for start in starts  # "0" comes next to "/"
+        ]
+        return await self._database.read(lambda c: any(c.execute(query).first() is not None for query in below))
 
     async def counts(self) -> dict[int, int]:
         """How many files of each folder are in the index, by the folder's id."""
@@ -109,6 +126,14 @@ class Manifest:
         if keys:
             statement = delete(index_files).where(_S.folder_id == folder.id, _S.path == bindparam("wanted"))
             await self._database.write(lambda connection: connection.execute(statement, keys), durable=False)
+
+
+def _states(folder: Folder) -> Select[Any]:
+    return select(_S.path, _S.size, _S.mtime_ns, _S.content_hash, _S.skipped).where(_S.folder_id == folder.id)
+
+
+def _by_path(rows: Iterable[Any]) -> dict[str, FileState]:
+    return {(path := os.fsdecode(row[0])): FileState(path, *row[1:]) for row in rows}
 
 
 def _add(connection: Connection, workspace: str, root: Path, now: datetime, watch: bool | None) -> Any:

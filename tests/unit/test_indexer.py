@@ -7,15 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from app.errors import InvalidRequest, NotFound
-from app.memory.jobs import IndexingFailed
+from app.memory.jobs import IndexingFailed, Job
 from tests.fakes import tiny_minilm
-from tests.unit.indexing_parts import Parts, open_parts
+from tests.unit.indexing_parts import Observed, Parts, open_parts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -165,6 +165,39 @@ class TestJobs:
         assert await parts.stored() == {"a.py", "b.py", "c.md"}
         await parts.jobs.drop("w", str(folder))
         assert await parts.stored() == set()
+
+    @pytest.mark.parametrize("whole", [False, True])
+    async def test_a_run_that_is_asked_for_while_its_folder_is_dropped_comes_after(
+        self, parts: Parts, folder: Path, whole: bool
+    ) -> None:
+        started: list[asyncio.Task[Job]] = []
+
+        class Meanwhile(Observed):
+            async def removed(self, workspace: str, paths: Sequence[str]) -> None:
+                if not started:
+                    started.append(asyncio.create_task(parts.jobs.start("w", str(folder), watch=False)))
+                    await asyncio.sleep(0.3)  # enough for a run over three files
+
+        await parts.index(folder)
+        parts.jobs.indexer.observer = Meanwhile()
+        await parts.jobs.drop("w", None if whole else str(folder))
+        assert (await (await started[0]).wait()).state == "done"
+        assert await parts.stored() == {"a.py", "b.py", "c.md"}
+        (status,) = await parts.jobs.status("w")
+        assert (status.folder.root, status.files) == (folder, 3)
+
+    async def test_the_manifest_tells_of_some_paths_without_reading_all(self, parts: Parts, folder: Path) -> None:
+        write(folder, {"deep/in/a.py": "x = 1\n", "deep.py": "y = 1\n", "deep0/b.py": "z = 1\n"})
+        await parts.index(folder)
+        (status,) = await parts.jobs.status("w")
+        every = await parts.manifest.files(status.folder)
+        wanted = ["a.py", "deep/in/a.py", "deep", "nothing.py"]
+        some = await parts.manifest.files_at(status.folder, wanted)
+        assert some == {path: every[path] for path in ("a.py", "deep/in/a.py")}
+        for path, below in [("deep", True), ("deep/in", True), ("dee", False), ("a.py", False), ("deep0", True)]:
+            assert await parts.manifest.any_below(status.folder, ["none", path]) is below
+        assert not await parts.manifest.any_below(status.folder, [])
+        assert await parts.manifest.files_at(status.folder, []) == {}
 
     async def test_two_workspaces_never_see_each_others_files(self, parts: Parts, folder: Path) -> None:
         await parts.index(folder)
