@@ -43,16 +43,14 @@ _REMEDY: Final = (
     "provider, such as `ANTHROPIC_API_KEY`, and ask again. `llm-sidecar doctor` shows what is missing."
 )
 _QUOTING: Final = (
-    "No language model was reachable, so nothing was written for this question. Below are the passages of the given "
+    "No language model answered, so nothing was written for this question. Below are the passages of the given "
     "context that fit it best, word for word.\n\n" + _REMEDY
 )
 _NO_MATCH: Final = (
-    "No language model was reachable, and no passage of the given context shares a word with the question.\n\n"
-    + _REMEDY
+    "No language model answered, and no passage of the given context shares a word with the question.\n\n" + _REMEDY
 )
 _NO_CONTEXT: Final = (
-    "No language model was reachable, and no context came with the question, so there is nothing to quote.\n\n"
-    + _REMEDY
+    "No language model answered, and no context came with the question, so there is nothing to quote.\n\n" + _REMEDY
 )
 _NOTHING_TO_SUMMARISE: Final = "There is nothing to summarise: no text came with the request."
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from app.errors import AttemptError, BadChunk
 from app.llm.calls import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
@@ -331,12 +331,18 @@ def _text(value: object) -> str:
     return value
 
 
+MOST_TOKENS: Final = 10**9
+"""Of one call: a hundred times the largest window there is."""
+
+
 def count(value: object) -> Any:
-    """A token count, None where it was not given. Raises `BadChunk` for anything but a natural number."""
+    """A token count, None where it was not given. Raises `BadChunk` for anything but a natural number a call can have:
+    one that no column of the ledger holds would lose the row.
+    """
     if value is None:
         return None
     if type(value) is float and value.is_integer():
         value = int(value)
-    if type(value) is not int or value < 0:
-        raise BadChunk(f"a token count of the answer is no number: {str(value)[:20]!r}")
+    if type(value) is not int or not 0 <= value <= MOST_TOKENS:
+        raise BadChunk(f"a token count of the answer is no number of tokens: {str(value)[:20]!r}")
     return value

@@ -76,7 +76,7 @@ async def drain(model_call: ModelCall) -> list[Chunk]:
 
 def test_the_passage_that_fits_is_quoted_with_its_path_and_lines() -> None:
     text = say(message("system", CONTEXT), message("user", "How is the user's name looked up?"))
-    assert "No language model was reachable" in text
+    assert "No language model answered" in text
     assert "ollama serve" in text
     assert "llm-sidecar doctor" in text
     assert "**app/users.py**, lines 10 to 11\n```py\ndef get_user_name(user_id):" in text

@@ -171,6 +171,8 @@ def test_the_other_fields_of_server_sent_events_are_passed_over() -> None:
         b'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}',
         b'data: {"choices":[],"usage":{"prompt_tokens":-1}}',
         b'data: {"choices":[],"usage":{"prompt_tokens":"many"}}',
+        b'data: {"choices":[],"usage":{"prompt_tokens":9999999999999999999999}}',
+        b'data: {"choices":[],"usage":{"completion_tokens":1e30}}',
     ],
 )
 def test_what_is_no_delta_is_an_error(line: bytes) -> None:
