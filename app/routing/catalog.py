@@ -94,6 +94,8 @@ def build_catalog(
     return ModelCatalog(specs, builder)
 
 
+_NEVER_LISTED = frozenset({"anthropic", "gemini"})
+"""Wires whose servers are not asked which models they have."""
 _REMEMBERED = 256
 _ALWAYS_KNOWN = frozenset({
     "anthropic", "azure", "builtin", "deepseek", "embedded", "gemini", "groq", "hosted_vllm", "llamafile", "lm_studio",
@@ -234,6 +236,8 @@ class _SpecBuilder:
     def _available(self, provider: str, base: str | None, served: ServedModel | None) -> bool | None:
         if provider == "builtin":
             return True
+        if wire_of(provider) in _NEVER_LISTED:
+            return None  # also where a server that was asked for its models, by another wire, has the same address
         return served is not None if self._discovered.answered(base) else None
 
 

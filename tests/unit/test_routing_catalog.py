@@ -219,6 +219,9 @@ class TestValues:
         assert catalog.resolve("ollama/llama3:latest").available is True
         assert catalog.resolve("ollama/llama3:8b").available is False
         assert catalog.resolve("gpt-4o").available is None
+        same = {"id": "anthropic/claude-x", "api_base": "http://127.0.0.1:11434", "location": "cloud"}
+        beside = catalog_of(same, discovered=serving(ServedModel("llama3:latest")))
+        assert beside.resolve("anthropic/claude-x").available is None
         assert catalog_of().resolve("ollama/llama3").available is None
         assert catalog_of().resolve("builtin/extractive").available is True
 
