@@ -18,6 +18,7 @@ from app.api.results import Problem, RecordList, UsageResult
 from app.api.usage_schemas import SummaryResult, VerifyResult
 from app.usage.budget_states import BudgetState, budget_states
 from app.usage.export import MEDIA_TYPES, export
+from app.usage.figures import FIELDS
 from app.usage.insights import period_of
 from app.usage.overview import Overview
 from app.usage.queries import FILTERS, UsageQuery, parse_query, parse_zone
@@ -180,10 +181,18 @@ def usage_data(report: UsageReport, budgets: Sequence[BudgetState], workspace: s
         "tz": report.tz,
         "group_by": list(report.group_by),
         "totals": asdict(report.totals),
-        "groups": [{"key": dict(group.key), **asdict(group.figures)} for group in report.groups],
+        "groups": _groups(report),
         "notes": list(report.notes),
         "budgets": [asdict(state) for state in budgets if workspace in (None, state.workspace)],
     }
+
+
+def _groups(report: UsageReport) -> list[dict[str, Any]]:
+    width = len(report.group_by)
+    return [
+        {"key": dict(zip(report.group_by, row, strict=False)), **dict(zip(FIELDS, row[width:], strict=True))}
+        for row in report.rows
+    ]
 
 
 def _query(request: Request, params: RangeParams, group_by: str | None) -> UsageQuery:

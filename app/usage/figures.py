@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from app.usage.percentiles import Ints
 from app.usage.pricing import to_usd
 from app.usage.rollups import SUMS
 
 SHOWN_SUMS = tuple(name for name in SUMS if name not in ("timed_output_tokens", "output_ms"))
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Milliseconds; None where nothing was measured."""
-
-    p50: int | None = None
-    p95: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,50 +54,55 @@ class UsageFigures:
     tokens_per_second: float | None = None
 
 
-@dataclass(slots=True)
-class Sums:
-    """Figures in the making: `values` in the order of `SUMS`, and the attempts that have not ended yet."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Groups in the making, in arrays: `sums` (n, len(SUMS)), `pending` and `pending_requests` (n), percentiles (n, 2).
 
-    values: list[int]
-    pending: int = 0
-    pending_requests: int = 0
+    Pending attempts have not ended yet, and are in no sum.
+    """
 
-    @classmethod
-    def nothing(cls) -> Sums:
-        return cls([0] * len(SUMS))
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.pending and not self.values[_ATTEMPTS]
-
-    def add(self, values: Sequence[int], sign: int = 1) -> None:
-        self.values = [a + sign * b for a, b in zip(self.values, values, strict=True)]
+    sums: Ints
+    pending: Ints
+    pending_requests: Ints
+    latency: Ints
+    first_token: Ints
 
 
-_ATTEMPTS = SUMS.index("attempts")
-_COST = SUMS.index("cost_micro_usd")
+FIELDS = tuple(field.name for field in fields(UsageFigures))
 
 
-def figures(sums: Sums, whole: Sums, latency: Percentiles, first_token: Percentiles) -> UsageFigures:
-    """`whole`: what the shares are of."""
-    of: Mapping[str, int] = dict(zip(SUMS, sums.values, strict=True))
-    attempts, unknown = of["attempts"] + sums.pending, of["cost_unknown"] + sums.pending
-    decided = of["ok"] + of["errors"]
-    shown = {name: of[name] for name in SHOWN_SUMS}
-    shown.update(requests=of["requests"] + sums.pending_requests, attempts=attempts, cost_unknown=unknown)
-    return UsageFigures(
-        **shown,
-        pending=sums.pending,
-        success_rate=of["ok"] / decided if decided else None,
-        cost_usd=to_usd(of["cost_micro_usd"]) if unknown < attempts or not attempts else None,
-        cost_share=_share(of["cost_micro_usd"], whole.values[_COST]),
-        attempt_share=_share(attempts, whole.values[_ATTEMPTS] + whole.pending),
-        latency_p50_ms=latency.p50,
-        latency_p95_ms=latency.p95,
-        time_to_first_token_p50_ms=first_token.p50,
-        time_to_first_token_p95_ms=first_token.p95,
-        tokens_per_second=round(of["timed_output_tokens"] * 1000 / of["output_ms"], 2) if of["output_ms"] else None,
-    )
+def figures(table: Table, cost: int, attempts: int) -> list[tuple[Any, ...]]:
+    """Each group's figures in the order of `FIELDS`. `cost` (micro-dollars) and `attempts`: what the shares are of."""
+    of = dict(zip(SUMS, table.sums.T.tolist(), strict=True))
+    pending = table.pending.tolist()
+    all_attempts = (table.sums[:, SUMS.index("attempts")] + table.pending).tolist()
+    unknown = (table.sums[:, SUMS.index("cost_unknown")] + table.pending).tolist()
+    percentiles = [
+        [None if v < 0 else v for v in column.tolist()] for column in (*table.latency.T, *table.first_token.T)
+    ]
+    columns: dict[str, list[Any]] = {
+        **{name: of[name] for name in SHOWN_SUMS},
+        "requests": (table.sums[:, SUMS.index("requests")] + table.pending_requests).tolist(),
+        "attempts": all_attempts,
+        "cost_unknown": unknown,
+        "pending": pending,
+        "success_rate": [_share(ok, ok + errors) for ok, errors in zip(of["ok"], of["errors"], strict=True)],
+        "cost_usd": [
+            to_usd(micro) if without < every or not every else None
+            for micro, without, every in zip(of["cost_micro_usd"], unknown, all_attempts, strict=True)
+        ],
+        "cost_share": [_share(micro, cost) for micro in of["cost_micro_usd"]],
+        "attempt_share": [_share(every, attempts) for every in all_attempts],
+        "latency_p50_ms": percentiles[0],
+        "latency_p95_ms": percentiles[1],
+        "time_to_first_token_p50_ms": percentiles[2],
+        "time_to_first_token_p95_ms": percentiles[3],
+        "tokens_per_second": [
+            round(tokens * 1000 / ms, 2) if ms else None
+            for tokens, ms in zip(of["timed_output_tokens"], of["output_ms"], strict=True)
+        ],
+    }
+    return list(zip(*(columns[name] for name in FIELDS), strict=True))
 
 
 def _share(part: int, whole: int) -> float | None:

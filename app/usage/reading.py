@@ -7,8 +7,7 @@ day is one statement. Every value of a request is a bound parameter; what can be
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import orjson
@@ -16,8 +15,8 @@ from sqlalchemy import Connection
 
 from app.store.tables import from_text, to_text
 from app.store.writer import driver
-from app.usage.figures import Sums
-from app.usage.percentiles import SketchPieces
+from app.usage.gathered import Gathered
+from app.usage.percentiles import Ints, numpy
 from app.usage.queries import UsageQuery
 from app.usage.records import CostSource, Status
 from app.usage.rollups import FAMILIES, FULL, SERIES, SUMS
@@ -40,40 +39,24 @@ COLUMNS: Mapping[str, str] = {
 ONLY_ROWS_TELL = frozenset({"session", "request_id"})
 """What the roll-ups do not know."""
 
-GroupKey: TypeAlias = tuple[str | None, ...]
-"""A span's key, then the values of the other groupings in their order."""
+AT_ONCE = 2048
+"""Rows of the roll-ups held as Python objects at a time."""
+
+Pending: TypeAlias = dict[tuple[str | None, ...], list[int]]
+"""By a span's key and the values of the other groupings: attempts that have not ended, and requests they begin."""
 
 
-@dataclass(slots=True)
-class Found:
-    """Sums by group, and their sketches under the groups' numbers."""
-
-    numbers: dict[GroupKey, int] = field(default_factory=dict)
-    sums: list[Sums] = field(default_factory=list)
-    latency: SketchPieces = field(default_factory=SketchPieces)
-    first_token: SketchPieces = field(default_factory=SketchPieces)
-
-    def number(self, key: GroupKey) -> int:
-        number = self.numbers.get(key)
-        if number is None:
-            number = self.numbers[key] = len(self.sums)
-            self.sums.append(Sums.nothing())
-        return number
-
-
-def read_pieces(
-    connection: Connection, found: Found, spans: Sequence[Span], pieces: Sequence[Piece], query: UsageQuery
-) -> None:
-    """Add what the pieces hold to `found`; the settled attempts, that is."""
-    keys = value_groupings(query)
+def read_pieces(connection: Connection, into: Gathered, pieces: Sequence[Piece], query: UsageQuery) -> None:
+    """Add what the pieces hold; the settled attempts, that is."""
     if from_rollups := [piece for piece in pieces if piece.level]:
-        _read_rollups(connection, found, spans, from_rollups, query, keys)
+        _read_rollups(connection, into, from_rollups, query)
     if from_rows := [piece for piece in pieces if not piece.level]:
-        _read_rows(connection, found, spans, from_rows, query, keys)
+        _read_rows(connection, into, from_rows, query)
 
 
-def read_pending(connection: Connection, found: Found, spans: Sequence[Span], query: UsageQuery) -> None:
-    """Add the attempts that have not ended; there are at most as many as open streams."""
+def read_pending(connection: Connection, spans: Sequence[Span], query: UsageQuery) -> Pending:
+    """The attempts that have not ended; there are at most as many as open streams."""
+    found: Pending = {}
     keys = value_groupings(query)
     where, values = conditions(query.filters, "t")
     sql = (
@@ -86,9 +69,10 @@ def read_pending(connection: Connection, found: Found, spans: Sequence[Span], qu
     for created_at, attempt, *names in driver(connection).execute(sql, (*bounds(query), *values)):
         at = bisect_right(starts, milliseconds(from_text(created_at))) - 1
         if at >= 0:
-            sums = found.sums[found.number((*spans[at].key, *names))]
-            sums.pending += 1
-            sums.pending_requests += attempt == 1
+            counted = found.setdefault((*spans[at].key, *names), [0, 0])
+            counted[0] += 1
+            counted[1] += attempt == 1
+    return found
 
 
 def value_groupings(query: UsageQuery) -> list[str]:
@@ -99,7 +83,7 @@ def value_groupings(query: UsageQuery) -> list[str]:
 def small_family(query: UsageQuery) -> int:
     """The smallest family that tells all that the query groups and filters by."""
     asked = {COLUMNS[name] for name in (*query.group_by, *query.filters) if name in COLUMNS}
-    return next((at for at in range(1, len(FAMILIES)) if asked.issubset(FAMILIES[at])), FULL)
+    return min((len(FAMILIES[at]), at) for at in range(len(FAMILIES)) if asked.issubset(FAMILIES[at]))[1]
 
 
 def bounds(query: UsageQuery) -> tuple[str, str]:
@@ -113,60 +97,94 @@ def conditions(filters: Mapping[str, str], table: str) -> tuple[str, list[str]]:
     return "".join(f" AND {table}.{COLUMNS[name]} = ?" for name in names), [filters[name] for name in names]
 
 
-def _read_rollups(
-    connection: Connection,
-    found: Found,
-    spans: Sequence[Span],
-    pieces: Sequence[Piece],
-    query: UsageQuery,
-    keys: Sequence[str],
-) -> None:
-    where, values = conditions(query.filters, "d")
+def _read_rollups(connection: Connection, into: Gathered, pieces: Sequence[Piece], query: UsageQuery) -> None:
+    """Each bucket is read once, and added to every span that it belongs to: to the one before midnight, and taken away
+    from the one after it."""
+    np = numpy()
     family = small_family(query)
-    joined = "JOIN usage_dimensions d ON d.id = r.dimension" if keys or where else ""
-    sql = (
-        f"{_PIECES} SELECT p.g, p.sign{_listed(keys, 'd')}, {_ROLLUP_SUMS}, "
-        "group_concat(hex(r.latency), ''), group_concat(hex(r.first_token), '') "
-        "FROM pieces p CROSS JOIN usage_rollups r "
-        "ON r.level = p.level AND r.family = p.family AND r.bucket >= p.a AND r.bucket < p.b "
-        f"{joined} WHERE 1{where} GROUP BY p.g, p.sign{_listed(keys, 'd')}"
-    )
+    uses: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    for p in pieces:
+        uses.setdefault((p.level, p.start // 1000, p.end // 1000), []).append((p.group, p.sign))
     told = [
-        (p.group, p.sign, p.level, p.start // 1000, p.end // 1000, family if (p.level, family) in SERIES else FULL)
-        for p in pieces
+        (number, level, start, end, family if (level, family) in SERIES else FULL)
+        for number, (level, start, end) in enumerate(uses)
     ]
-    width = len(keys)
-    for group, sign, *row in driver(connection).execute(sql, (orjson.dumps(told).decode(), *values)):
-        number = found.number((*spans[group].key, *row[:width]))
-        found.sums[number].add(row[width:-2], sign)
-        for sketch, pieces_ in ((row[-2], found.latency), (row[-1], found.first_token)):
-            if sketch:
-                pieces_.parts.append((number, sign, bytes.fromhex(sketch)))
+    numbers, allowed = _dimensions(connection, into, query)
+    where = "" if allowed is None else " WHERE r.dimension IN (SELECT value FROM json_each(?))"
+    cursor = driver(connection).execute(
+        f"{_PIECES} SELECT p.n, r.dimension, {_ROLLUP_SUMS}, r.latency, r.first_token "
+        "FROM pieces p CROSS JOIN usage_rollups r "
+        f"ON r.level = p.level AND r.family = p.family AND r.bucket >= p.a AND r.bucket < p.b{where}",
+        (orjson.dumps(told).decode(), *(() if allowed is None else (orjson.dumps(allowed).decode(),))),
+    )
+    layers = _layers(list(uses.values()))
+    while rows := cursor.fetchmany(AT_ONCE):
+        piece, dimension, *columns = zip(*rows, strict=True)
+        values = numbers(np.array(dimension, np.int64))
+        sums = np.array(columns[:-2], np.int64).T
+        at = np.array(piece, np.int64)
+        for spans, signs in layers:
+            sign = signs[at]
+            used = np.flatnonzero(sign)
+            if not len(used):
+                continue
+            codes, sign = into.codes(spans[at[used]], values[used]), sign[used]
+            into.add(codes, sums[used] * sign[:, None])
+            for sketches, counted in ((columns[-2], into.latency), (columns[-1], into.first_token)):
+                some = sketches if len(used) == len(at) else [sketches[i] for i in used]
+                counted.add(codes, sign, some)
 
 
-def _read_rows(
-    connection: Connection,
-    found: Found,
-    spans: Sequence[Span],
-    pieces: Sequence[Piece],
-    query: UsageQuery,
-    keys: Sequence[str],
-) -> None:
+def _layers(uses: Sequence[Sequence[tuple[int, int]]]) -> list[tuple[Ints, Ints]]:
+    """(span, sign) of each interval's first use, of its second, and so on; a sign of 0: it has none."""
+    np = numpy()
+    deepest = max(map(len, uses))
+    padded = np.array([[*use, *[(0, 0)] * (deepest - len(use))] for use in uses], np.int64)
+    return [(padded[:, layer, 0], padded[:, layer, 1]) for layer in range(deepest)]
+
+
+def _dimensions(
+    connection: Connection, into: Gathered, query: UsageQuery
+) -> tuple[Callable[[Ints], Ints], list[int] | None]:
+    """What gives the numbers of dimensions' names, and the dimensions that the filters let through (None: all)."""
+    np = numpy()
+    keys = value_groupings(query)
+    where, values = conditions(query.filters, "d")
+    if not keys and not where:
+        nothing = into.value(())
+        return lambda ids: np.full(len(ids), nothing), None
+    sql = f"SELECT d.id{_listed(keys, 'd')} FROM usage_dimensions d WHERE 1{where} ORDER BY d.id"
+    found = [(id, into.value(tuple(names))) for id, *names in driver(connection).execute(sql, values)]
+    ids, numbers = np.array(found, np.int64).reshape(-1, 2).T
+    return lambda asked: numbers[ids.searchsorted(asked)], ids.tolist() if where else None
+
+
+def _read_rows(connection: Connection, into: Gathered, pieces: Sequence[Piece], query: UsageQuery) -> None:
+    np = numpy()
+    keys = value_groupings(query)
     where, values = conditions(query.filters, "t")
     sql = (
-        f"{_PIECES} SELECT p.g, p.sign{_listed(keys, 't')}, {_ROW_SUMS}, "
+        f"{_ROW_PIECES} SELECT p.g, p.sign{_listed(keys, 't')}, {_ROW_SUMS}, "
         f"group_concat({_if_ok('latency_ms')}), group_concat({_if_ok('time_to_first_token_ms')}) "
         "FROM pieces p CROSS JOIN llm_usage_log t ON t.created_at >= p.a AND t.created_at < p.b "
         f"WHERE t.status <> 'pending'{where} GROUP BY p.g, p.sign{_listed(keys, 't')}"
     )
-    told = [(p.group, p.sign, 0, _text(p.start), _text(p.end)) for p in pieces]
+    told = [(p.group, p.sign, _text(p.start), _text(p.end)) for p in pieces]
     width = len(keys)
+    codes, sums = [], []
+    latency: list[tuple[int, int, int]] = []
+    first_token: list[tuple[int, int, int]] = []
     for group, sign, *row in driver(connection).execute(sql, (orjson.dumps(told).decode(), *values)):
-        number = found.number((*spans[group].key, *row[:width]))
-        found.sums[number].add(row[width:-2], sign)
-        for text, pieces_ in ((row[-2], found.latency), (row[-1], found.first_token)):
+        code = into.code(group, into.value(tuple(row[:width])))
+        codes.append(code)
+        sums.append([sign * value for value in row[width:-2]])
+        for text, found in ((row[-2], latency), (row[-1], first_token)):
             if text is not None:
-                pieces_.values += [(number, sign, int(value)) for value in str(text).split(",")]
+                found += [(code, sign, int(value)) for value in str(text).split(",")]
+    if codes:
+        into.add(np.array(codes, np.int64), np.array(sums, np.int64))
+        into.latency.add_values(latency)
+        into.first_token.add_values(first_token)
 
 
 def _text(moment: int) -> str:
@@ -182,10 +200,14 @@ def _if_ok(value: str) -> str:
 
 
 _PIECES = (
-    "WITH pieces(g, sign, level, a, b, family) AS MATERIALIZED (SELECT value ->> 0, value ->> 1, value ->> 2, "
-    "value ->> 3, value ->> 4, value ->> 5 FROM json_each(?))"
+    "WITH pieces(n, level, a, b, family) AS MATERIALIZED (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, "
+    "value ->> 4 FROM json_each(?))"
 )
-_ROLLUP_SUMS = ", ".join(f"SUM(r.{name})" for name in SUMS)
+_ROW_PIECES = (
+    "WITH pieces(g, sign, a, b) AS MATERIALIZED (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 "
+    "FROM json_each(?))"
+)
+_ROLLUP_SUMS = ", ".join(f"r.{name}" for name in SUMS)
 
 _WRITING = _if_ok("CASE WHEN t.output_tokens IS NOT NULL THEN MAX(t.latency_ms - t.time_to_first_token_ms, 0) END")
 _ROW_EXPRESSIONS: Mapping[str, str] = {

@@ -16,10 +16,11 @@ from app.store.database import Database
 from app.store.tables import from_text, to_text
 from app.store.writer import driver
 from app.usage import rollups
-from app.usage.rollups import DAY, DIMENSIONS, FOUR_WEEKS, SELECT_ROWS, SERIES, SUMS, Cell, Cells, Dimensions, Key
+from app.usage.rollups import ALL, DAY, DIMENSIONS, FOUR_WEEKS, SELECT_ROWS, SERIES, SUMS, Cell, Cells, Dimensions, Key
 
 log = logging.getLogger(__name__)
 
+_BUILT = "with all together"
 SHOWN = 20
 """Differences that a verification names; all are counted."""
 
@@ -80,15 +81,34 @@ def raw_from(connection: Connection) -> datetime | None:
 
 
 def build_missing(connection: Connection) -> None:
-    """Build the roll-ups of a ledger that has rows from before there were any; to be called in a transaction."""
-    if state(connection, "rollups") is not None:
+    """Build the roll-ups of a ledger that has rows from before there were any, or from before there were those of
+    everything together; to be called in a transaction."""
+    built = state(connection, "rollups")
+    if built == _BUILT:
+        return
+    if built is not None:
+        _add_up_all(connection)
+        remember(connection, "rollups", _BUILT)
         return
     periods = _periods(connection)
     if periods:
         log.info("adding up the usage of %d days; this is done once", len(periods))
     for period in periods:
         _replace(connection, period)
-    remember(connection, "rollups", "built")
+    remember(connection, "rollups", _BUILT)
+
+
+def _add_up_all(connection: Connection) -> None:
+    """The family of everything, from a small one: rows that retention dropped are told by the roll-ups alone."""
+    nothing: Dimensions = (None,) * len(DIMENSIONS)
+    collected = Cells(dimensions={rollups.dimension_id(nothing): nothing})
+    columns = ", ".join((*SUMS, "latency", "first_token"))
+    for level in (level for level, family in SERIES if family == ALL):
+        sql = f"SELECT bucket, {columns} FROM usage_rollups WHERE level = ? AND family = 1"
+        for bucket, *values in driver(connection).execute(sql, (level,)):
+            key = (level, ALL, bucket, rollups.dimension_id(nothing))
+            collected.cells.setdefault(key, Cell()).add_stored(values)
+    rollups.store(connection, collected)
 
 
 async def verify(database: Database, *, repair: bool = False, before: datetime | None = None) -> Verification:
@@ -227,3 +247,4 @@ def _replace(connection: Connection, period: _Period) -> None:
         sql = f"DELETE FROM usage_rollups {_WITHIN}"
         driver(connection).execute(sql, (level, family, period.start, period.start + period.width))
     rollups.store(connection, collected)
+    rollups.raise_history(connection)

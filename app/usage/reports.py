@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, and_, literal, select, tuple_
 
@@ -17,15 +19,21 @@ from app.store.database import Database
 from app.store.tables import from_text, llm_usage_log, to_bound
 from app.store.writer import driver
 from app.usage import reading
-from app.usage.figures import Sums, UsageFigures, figures
+from app.usage.figures import Table, UsageFigures, figures
+from app.usage.finished import FinishedPeriods, Horizon, Read, shape_of, with_kept
+from app.usage.gathered import Block, Gathered, Names
+from app.usage.percentiles import Ints, numpy, percentiles_of_all
 from app.usage.queries import Cursor, UsageQuery, decode_cursor, encode_cursor, parse_limit
-from app.usage.reading import COLUMNS, ONLY_ROWS_TELL, Found, GroupKey
-from app.usage.reconcile import raw_from
+from app.usage.reading import COLUMNS, ONLY_ROWS_TELL, Pending
+from app.usage.reconcile import raw_from, state
 from app.usage.records import UsageRecord
-from app.usage.rollups import DAY, FULL, QUARTER
-from app.usage.spans import TIMES, cover, instant, milliseconds, rows_only, spans
+from app.usage.rollups import DAY, FULL, HISTORY, QUARTER, SUMS, finished_before, newest_quarter
+from app.usage.spans import TIMES, Span, cover, instant, milliseconds, rows_only, spans
 
 _T = llm_usage_log.c
+
+GroupKey: TypeAlias = tuple[str | None, ...]
+"""A span's key, then the values of the other groupings; or both in the order asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +44,13 @@ class UsageGroup:
     figures: UsageFigures
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UsageReport:
     """Groups that begin with a time are in its order, others costliest first.
 
-    `notes`: what of it is not exact, as sentences; only where rows were dropped after their time (retention).
+    `rows`: each group's key, in the order of `group_by`, and its figures, in that of `FIELDS`: thousands of groups are
+    had for little as tuples, and as objects where somebody asks for `groups`. `notes`: what of it is not exact, as
+    sentences; only where rows were dropped after their time (retention).
     """
 
     start: datetime
@@ -48,8 +58,15 @@ class UsageReport:
     tz: str
     group_by: tuple[str, ...]
     totals: UsageFigures
-    groups: tuple[UsageGroup, ...]
+    rows: tuple[tuple[Any, ...], ...]
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def groups(self) -> tuple[UsageGroup, ...]:
+        width = len(self.group_by)
+        return tuple(
+            UsageGroup(dict(zip(self.group_by, row, strict=False)), UsageFigures(*row[width:])) for row in self.rows
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +82,10 @@ class UsageReports:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._finished = FinishedPeriods()
 
     async def report(self, query: UsageQuery) -> UsageReport:
-        return await self._database.read(lambda connection: read_report(connection, query))
+        return await self._database.read(lambda connection: read_report(connection, query, self._finished))
 
     async def records(self, query: UsageQuery, *, limit: int = 100, cursor: str | None = None) -> RecordPage:
         """One page of rows (`group_by` is ignored). Pages neither repeat nor skip a row that was there at the first.
@@ -79,55 +97,124 @@ class UsageReports:
         return await self._database.read(lambda connection: _page(connection, query, size, after))
 
 
-def read_report(connection: Connection, query: UsageQuery) -> UsageReport:
+def read_report(connection: Connection, query: UsageQuery, finished: FinishedPeriods | None = None) -> UsageReport:
     """The report, within the connection's snapshot."""
-    found, notes = _read(connection, query)
-    whole = Sums.nothing()
-    for sums in found.sums:
-        whole.add(sums.values)
-        whole.pending += sums.pending
-        whole.pending_requests += sums.pending_requests
-    latency, all_latency = found.latency.percentiles(len(found.sums))
-    first_token, all_first_token = found.first_token.percentiles(len(found.sums))
-    groups = [
-        UsageGroup(_named(query.group_by, key), figures(found.sums[at], whole, latency[at], first_token[at]))
-        for key, at in found.numbers.items()
-        if query.group_by and not found.sums[at].is_empty
-    ]
-    return UsageReport(
-        start=query.start,
-        end=query.end,
-        tz=query.tz.key,
-        group_by=query.group_by,
-        totals=figures(whole, whole, all_latency, all_first_token),
-        groups=tuple(_sorted(groups, query.group_by)),
-        notes=notes,
-    )
-
-
-def _read(connection: Connection, query: UsageQuery) -> tuple[Found, tuple[str, ...]]:
-    found = Found()
     extent = _extent(connection, milliseconds(query.start), milliseconds(query.end))
     if extent is None:
-        return found, ()
+        return _report(query, Gathered([], {}).block(), {}, {}, ())
     dropped_before = raw_from(connection)
     rows_from = 0 if dropped_before is None else milliseconds(dropped_before)
+    found, values = _block(connection, query, extent, rows_from, finished)
+    pending = reading.read_pending(connection, found.spans, query)
+    return _report(query, found, values, pending, _notes(query, extent, rows_from))
+
+
+def _block(
+    connection: Connection,
+    query: UsageQuery,
+    extent: tuple[int, int],
+    rows_from: int,
+    finished: FinishedPeriods | None,
+) -> tuple[Block, Mapping[Names, int]]:
+    """The groups, and the numbers of their names."""
     times = [name for name in query.group_by if name in TIMES]
-    parts = spans(times, query.tz, *extent)
-    from_rows = bool(ONLY_ROWS_TELL.intersection((*query.filters, *query.group_by)))
+
+    def reader(values: dict[Names, int]) -> Read:
+        return lambda start, end: _read(connection, query, spans(times, query.tz, start, end), values, rows_from)
+
+    if times and finished is not None and not _from_rows(query) and query.filters.get("status") != "pending":
+        horizon, shape = _horizon(connection), shape_of(query)
+        kept = finished.take(shape, horizon.history)
+        found = with_kept(
+            kept,
+            *extent,
+            horizon.end,
+            lambda moment: len(spans(times, query.tz, moment - 1, moment + 1)) > 1,
+            reader(kept.values),
+        )
+        if len({span.key for span in found.spans}) == len(found.spans):
+            finished.put(shape, kept)
+            return found, kept.values
+        # A local time that comes twice is one group: only what is read in one go adds it up.
+    values: dict[Names, int] = {}
+    return reader(values)(*extent), values
+
+
+def _read(
+    connection: Connection, query: UsageQuery, parts: Sequence[Span], values: dict[Names, int], rows_from: int
+) -> Block:
+    into = Gathered(parts, values)
     pieces = [
         piece
         for group, span in enumerate(parts)
         for piece in (
             rows_only(group, span.start, span.end)
-            if from_rows
+            if _from_rows(query)
             else cover(group, span.start, span.end, rows_from=rows_from)
         )
     ]
     if query.filters.get("status") != "pending":
-        reading.read_pieces(connection, found, parts, pieces, query)
-    reading.read_pending(connection, found, parts, query)
-    return found, _notes(query, extent, rows_from, from_rows)
+        reading.read_pieces(connection, into, pieces, query)
+    return into.block()
+
+
+def _from_rows(query: UsageQuery) -> bool:
+    return bool(ONLY_ROWS_TELL.intersection((*query.filters, *query.group_by)))
+
+
+def _horizon(connection: Connection) -> Horizon:
+    newest = newest_quarter(connection)
+    end = 0 if newest is None else finished_before(newest) * 1000
+    return Horizon(int(state(connection, HISTORY) or 0), end)
+
+
+def _report(
+    query: UsageQuery, found: Block, values: Mapping[Names, int], pending: Pending, notes: tuple[str, ...]
+) -> UsageReport:
+    table, keys = _table(found, list(values), pending)
+    sums = table.sums.sum(axis=0, keepdims=True)
+    whole = Table(
+        sums,
+        table.pending.sum(keepdims=True),
+        table.pending_requests.sum(keepdims=True),
+        percentiles_of_all(found.latency_counts),
+        percentiles_of_all(found.first_token_counts),
+    )
+    cost, attempts = int(sums[0, SUMS.index("cost_micro_usd")]), int(sums[0, SUMS.index("attempts")])
+    attempts += int(whole.pending[0])
+    (totals,) = figures(whole, cost, attempts)
+    rows = figures(table, cost, attempts) if query.group_by else []
+    named = _named(query.group_by, keys) if query.group_by else []
+    order = _order(query.group_by, named, table, found.spans) if query.group_by else []
+    return UsageReport(
+        start=query.start,
+        end=query.end,
+        tz=query.tz.key,
+        group_by=query.group_by,
+        totals=UsageFigures(*totals),
+        rows=tuple([named[at] + rows[at] for at in order]),
+        notes=notes,
+    )
+
+
+def _table(found: Block, names: Sequence[Names], pending: Pending) -> tuple[Table, list[GroupKey]]:
+    """The block with what is pending, and each group's key: its span's, then its names."""
+    np = numpy()
+    starts = [span.key for span in found.spans]
+    keys = [starts[at] + names[value] for at, value in zip(found.span.tolist(), found.value.tolist(), strict=True)]
+    sums, latency, first_token = found.sums, found.latency, found.first_token
+    counted = np.zeros((len(keys), 2), np.int64)
+    if pending:
+        numbers = {key: at for at, key in enumerate(keys)}
+        new = [key for key in pending if key not in numbers]
+        numbers.update((key, len(keys) + at) for at, key in enumerate(new))
+        keys += new
+        more = ((0, len(new)), (0, 0))
+        sums, counted = np.pad(sums, more), np.pad(counted, more)
+        latency, first_token = (np.pad(each, more, constant_values=-1) for each in (latency, first_token))
+        for key, both in pending.items():
+            counted[numbers[key]] = both
+    return Table(sums, counted[:, 0], counted[:, 1], latency, first_token), keys
 
 
 def _extent(connection: Connection, start: int, end: int) -> tuple[int, int] | None:
@@ -136,8 +223,8 @@ def _extent(connection: Connection, start: int, end: int) -> tuple[int, int] | N
     raw = driver(connection)
     # One extreme a statement: only then does SQLite take it from the end of the index.
     rows = [raw.execute(f"SELECT {end}(created_at) FROM llm_usage_log").fetchone()[0] for end in ("MIN", "MAX")]
-    sql = "SELECT {}(bucket) FROM usage_rollups WHERE level = ? AND family = ?"
-    quarters = [raw.execute(sql.format(end), (QUARTER, FULL)).fetchone()[0] for end in ("MIN", "MAX")]
+    sql = "SELECT MIN(bucket) FROM usage_rollups WHERE level = ? AND family = ?"
+    quarters = [raw.execute(sql, (QUARTER, FULL)).fetchone()[0], newest_quarter(connection)]
     known = [milliseconds(from_text(text)) for text in rows if text is not None]
     known += [second * 1000 for second in quarters if second is not None]
     if not known:
@@ -148,12 +235,12 @@ def _extent(connection: Connection, start: int, end: int) -> tuple[int, int] | N
     return (start, end) if start < end else None
 
 
-def _notes(query: UsageQuery, extent: tuple[int, int], rows_from: int, from_rows: bool) -> tuple[str, ...]:
+def _notes(query: UsageQuery, extent: tuple[int, int], rows_from: int) -> tuple[str, ...]:
     start, end = extent
     if start >= rows_from:
         return ()
     date = f"{instant(rows_from):%Y-%m-%d}"
-    if from_rows:
+    if _from_rows(query):
         return (f"rows from before {date} were dropped (retention), and sessions and requests are told by rows alone",)
     quarter = QUARTER * 1000
     return tuple(
@@ -163,25 +250,36 @@ def _notes(query: UsageQuery, extent: tuple[int, int], rows_from: int, from_rows
     )
 
 
-def _named(group_by: Sequence[str], key: GroupKey) -> dict[str, str | None]:
-    """The key's values by name: those of the times come first in it, whatever the order asked for."""
-    order = [name for name in group_by if name in TIMES] + [name for name in group_by if name in COLUMNS]
-    values = dict(zip(order, key, strict=True))
-    return {name: values[name] for name in group_by}
+def _named(group_by: Sequence[str], keys: Sequence[GroupKey]) -> list[GroupKey]:
+    """The keys in the order asked for: as they are found, times come first in them."""
+    found = [name for name in group_by if name in TIMES] + [name for name in group_by if name in COLUMNS]
+    if found == list(group_by):
+        return list(keys)
+    places = [found.index(name) for name in group_by]
+    return [tuple(key[at] for at in places) for key in keys]
 
 
-def _sorted(groups: Sequence[UsageGroup], group_by: Sequence[str]) -> list[UsageGroup]:
-    def name(group: UsageGroup) -> list[tuple[bool, str]]:
-        return [(value is not None, _instant(name, value or "")) for name, value in group.key.items()]
+def _order(group_by: Sequence[str], keys: Sequence[GroupKey], table: Table, spans: Sequence[Span]) -> list[int]:
+    """Times in their order, others by cost."""
+    np = numpy()
+    named = zip(group_by, zip(*keys, strict=True), strict=False)
+    columns = [_ranks(name, values, group_by, spans) for name, values in named]
+    if group_by[0] not in TIMES:
+        attempts = table.sums[:, SUMS.index("attempts")] + table.pending
+        columns = [-table.sums[:, SUMS.index("cost_micro_usd")], -attempts, *columns]
+    order: list[int] = np.lexsort(columns[::-1]).tolist() if keys else []
+    return order
 
-    if group_by and group_by[0] in TIMES:
-        return sorted(groups, key=name)
-    return sorted(groups, key=lambda group: (-group.figures.cost_micro_usd, -group.figures.attempts, name(group)))
 
-
-def _instant(name: str, value: str) -> str:
-    """An hour by when it was, not by how it reads: in autumn 02:00+02:00 comes before 02:00+01:00."""
-    return from_text(value).astimezone(UTC).isoformat() if name == "hour" else value
+def _ranks(name: str, values: Sequence[str | None], group_by: Sequence[str], spans: Sequence[Span]) -> Ints:
+    """Where each value stands among them; nothing comes first. An hour stands where it was, not as it reads: in autumn
+    02:00+02:00 comes before 02:00+01:00."""
+    at = [time for time in group_by if time in TIMES].index(name) if name == "hour" else 0
+    starts = {span.key[at]: span.start for span in spans} if name == "hour" else {}
+    ordered = sorted(set(values), key=lambda value: (value is not None, starts.get(value or "", 0), value or ""))
+    places = {value: place for place, value in enumerate(ordered)}
+    found: Ints = numpy().array([places[value] for value in values], numpy().int64)
+    return found
 
 
 def _where(query: UsageQuery) -> ColumnElement[bool]:

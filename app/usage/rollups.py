@@ -48,9 +48,11 @@ FAMILIES: tuple[tuple[str, ...], ...] = (
     ("workspace_profile_id", "rule"),
     ("model", "provider", "location"),
     ("task_type", "agent"),
+    (),
 )
 """A family's number is its place. The small ones add up the same rows by fewer dimensions: a year by day and model is
-then thousands of rows to read, and not a hundred thousand."""
+then thousands of rows to read, and not a hundred thousand. The last has one row a bucket."""
+ALL = FAMILIES.index(())
 SERIES = tuple(
     (level, family) for level in LEVELS for family in range(len(FAMILIES)) if family == FULL or level != QUARTER
 )
@@ -267,3 +269,32 @@ def _write(
         connection.info["merge_sketches"] = True
     raw.executemany(_INSERT_DIMENSION, [(id, *values) for id, values in dimensions])
     raw.executemany(_UPSERT, cells)
+    quarters = [cell[2] for cell in cells if cell[0] == QUARTER]
+    newest = newest_quarter(connection)
+    if quarters and newest is not None and min(quarters) < finished_before(newest):
+        raise_history(connection)
+
+
+HISTORY = "history"
+"""In `usage_state`: a number that grows whenever what was finished changes."""
+
+
+def newest_quarter(connection: Connection) -> int | None:
+    """The last quarter that anything began in."""
+    sql = "SELECT MAX(bucket) FROM usage_rollups WHERE level = ? AND family = ?"
+    found: int | None = driver(connection).execute(sql, (QUARTER, FULL)).fetchone()[0]
+    return found
+
+
+def finished_before(newest: int) -> int:
+    """Where what is finished ends (seconds since 1970): a UTC midnight, a day before that of the newest quarter. It
+    only ever moves on, so whoever keeps something from before it is told of every later change."""
+    return newest - newest % DAY - DAY
+
+
+def raise_history(connection: Connection) -> None:
+    driver(connection).execute(
+        "INSERT INTO usage_state (name, value) VALUES (?, '1') "
+        "ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+        (HISTORY,),
+    )

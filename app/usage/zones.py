@@ -47,15 +47,16 @@ def _steps(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]
 
 def _change(zone: tzinfo, before: datetime, after: datetime) -> datetime:
     """The first whole second at which the offset is the later one."""
-    before = before.replace(microsecond=0)
-    old = _offset(zone, before)
-    while after - before > _SECOND:
-        middle = before + timedelta(seconds=int((after - before).total_seconds()) // 2)
-        if _offset(zone, middle) == old:
-            before = middle
+    low, high = (int(moment.replace(microsecond=0).timestamp()) for moment in (before, after))
+    high += bool(after.microsecond)
+    old = _offset(zone, datetime.fromtimestamp(low, UTC))
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(zone, datetime.fromtimestamp(middle, UTC)) == old:
+            low = middle
         else:
-            after = middle
-    return after.replace(microsecond=0)
+            high = middle
+    return datetime.fromtimestamp(high, UTC)
 
 
 def _offset(zone: tzinfo, moment: datetime) -> int:

@@ -38,7 +38,10 @@ async def reported(pairs: Sequence[Pair], *queries: UsageQuery) -> list[UsageRep
             if end is not None:
                 ledger.settle_soon(start.id, end)
         await ledger.close()
-        result = [await UsageReports(database).report(query) for query in queries]
+        reports = UsageReports(database)
+        result = [await reports.report(query) for query in queries]
+        # Once more, with what is kept of periods that are over.
+        assert [await reports.report(query) for query in queries] == result
         await database.close()
         return result
 
@@ -425,3 +428,12 @@ def expected(pairs: Sequence[Pair]) -> tuple[int, ...]:
         ends.count(None),
         *(sum(getattr(end, name) or 0 for end in ends if end) for name in SUMMED),
     )
+
+
+@pytest.mark.parametrize("before", [0.001, 0.4, 1.0, 1.001, 1.999, 2.0, 3600.5])
+@pytest.mark.parametrize("after", [0.001, 0.999, 1.0, 1.5, 7200.25])
+def test_a_range_of_a_moment_about_a_clock_change_is_found(before: float, after: float) -> None:
+    change = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    start, end = change - timedelta(seconds=before), change + timedelta(seconds=after)
+    first, last = offset_pieces(ZoneInfo("Europe/Berlin"), start, end)
+    assert (first.until, first.seconds, last.until, last.seconds) == (change, 7200, None, 3600)
