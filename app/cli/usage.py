@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import typer
 
 from app.cli.common import CliError, ExitCode, JsonOption, print_json, read_settings
+
+if TYPE_CHECKING:
+    from app.cli.client import Sidecar
 
 PATH = "/api/v1/usage"
 
@@ -106,24 +109,37 @@ def watch(
     tz: Zone = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Today's figures, live, until Ctrl-C; with --json one object a line."""
-    import json
-
+    """Today's figures, live, until Ctrl-C; with --json one object a line. Waits for a sidecar that starts anew."""
     from app.cli.client import Sidecar
+    from app.cli.output import note
 
-    params = _params(Period.TODAY, None, None, by, workspace, tz)
     try:
         with Sidecar(read_settings()) as sidecar:
+            _look(sidecar, by, workspace, tz, as_json)
             while True:
-                answer = sidecar.get(PATH, params)
-                if as_json:
-                    print(json.dumps(answer), flush=True)
-                else:
-                    _clear()
-                    _show(answer, _fields(by), _spark(sidecar, params))
                 time.sleep(every)
+                try:
+                    _look(sidecar, by, workspace, tz, as_json)
+                except CliError as error:
+                    if error.exit_code is not ExitCode.NOT_RUNNING:
+                        raise
+                    note(f"{error}; looking again every {every:g} s")
     except KeyboardInterrupt:
         return
+
+
+def _look(sidecar: Sidecar, by: str, workspace: str | None, tz: str | None, as_json: bool) -> None:
+    """Once. Today is what it is then: a watch may last past midnight."""
+    import json
+
+    params = _params(Period.TODAY, None, None, by, workspace, tz)
+    answer = sidecar.get(PATH, params)
+    if as_json:
+        print(json.dumps(answer), flush=True)
+        return
+    spark = _spark(sidecar, params)
+    _clear()
+    _show(answer, _fields(by), spark)
 
 
 def export(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -92,6 +94,43 @@ async def test_openmetrics_where_it_is_asked_for(lab: Laboratory) -> None:
     assert {"sidecar_requests", "gen_ai_client_token_usage", "sidecar_open_streams", "process_cpu_seconds"} <= names
 
 
+async def test_prometheus_own_tool_has_nothing_to_say(lab: Laboratory) -> None:
+    """promtool comes with Debian's package `prometheus`; where it is missing, the parsers above are what we have."""
+    tool = shutil.which("promtool")
+    if tool is None:
+        pytest.skip("promtool is not installed")
+    await lab.whole(query="hello", model="openai/priced")
+    text = (await lab.http.get("/metrics")).content
+    process = await asyncio.create_subprocess_exec(
+        tool, "check", "metrics", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate(text)
+    assert (process.returncode, said.decode()) == (0, "")
+
+
+async def test_the_queries_of_the_dashboard_for_grafana_are_promql(tmp_path: Path) -> None:
+    tool = shutil.which("promtool")
+    if tool is None:
+        pytest.skip("promtool is not installed")
+    rules = [{"record": f"query:{at}", "expr": expr} for at, expr in enumerate(grafana_queries())]
+    file = tmp_path / "rules.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "grafana", "rules": rules}]}), "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        tool, "check", "rules", str(file), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    assert f"{len(rules)} rules found" in said.decode()
+
+
+def grafana_queries() -> list[str]:
+    """Every expression of the dashboard, with Grafana's variables as it would fill them in."""
+    board = json.loads((Path(__file__).parents[2] / "docs/grafana/llm-sidecar.json").read_text("utf-8"))
+    found = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    return [expr.replace("$__rate_interval", "1m").replace("$__range", "6h") for expr in found]
+
+
 async def test_it_needs_the_token(lab: Laboratory) -> None:
     async with httpx.AsyncClient(base_url=lab.sidecar.url, trust_env=False) as stranger:
         assert (await stranger.get("/metrics")).status_code == 401
@@ -101,14 +140,10 @@ async def test_every_metric_of_the_dashboard_for_grafana_exists(lab: Laboratory)
     await lab.whole(query="hello", model="openai/priced")
     answer = await lab.http.get("/metrics")
     known = {sample.name for family in text_string_to_metric_families(answer.text) for sample in family.samples}
-    board = json.loads((Path(__file__).parents[2] / "docs/grafana/llm-sidecar.json").read_text("utf-8"))
     asked = {
         name
-        for panel in board["panels"]
-        for target in panel.get("targets", [])
-        for name in re.findall(
-            r"\b(?:gen_ai|sidecar|process)_[a-z_]+", re.sub(r"by \([^)]*\)|\{[^}]*\}", "", target["expr"])
-        )
+        for expr in grafana_queries()
+        for name in re.findall(r"\b(?:gen_ai|sidecar|process)_[a-z_]+", re.sub(r"by \([^)]*\)|\{[^}]*\}", "", expr))
     }
     # Seen only where something of the kind has happened.
     assert asked - known <= {"sidecar_cost_unknown_attempts_total", "sidecar_model_server_calls"}

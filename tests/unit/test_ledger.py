@@ -128,7 +128,9 @@ async def test_the_seeds_queries_work(database: Database, ledger: UsageLedger) -
     ]
 
 
-async def test_a_hundred_settles_at_once(database: Database, ledger: UsageLedger) -> None:
+async def test_a_hundred_settles_at_once(database: Database) -> None:
+    ledger = await UsageLedger.open(database, now=NOW, limits=LedgerLimits(settle_wait=30))
+
     async def one(number: int) -> str:
         ledger.begin(attempt(f"{number:03}"))
         await asyncio.sleep(number % 7 / 200)
@@ -137,6 +139,7 @@ async def test_a_hundred_settles_at_once(database: Database, ledger: UsageLedger
     assert set(await asyncio.gather(*(one(number) for number in range(100)))) == {"stored"}
     assert [(row["id"], row["status"]) for row in rows(database.path)] == [(f"{n:03}", "ok") for n in range(100)]
     assert len(rows(database.path, "SELECT * FROM request_receipts")) == 100
+    await ledger.close()
 
 
 async def test_an_id_is_settled_once(ledger: UsageLedger) -> None:
