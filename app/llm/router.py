@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
 
 from app.errors import (
     AllCandidatesFailed,
@@ -41,9 +40,10 @@ from app.llm.breaker import BreakerBoard, counts
 from app.llm.calls import ModelRequest, TextDelta, ToolCallDelta
 from app.llm.events import AttemptFailed, AttemptReport, ContextBuilt, Done, Event, Explanation, Failed, RouteChosen
 from app.llm.explain import explain_plan
-from app.llm.fitting import Fitted, Fitter
+from app.llm.fitting import Fitter
 from app.llm.overflow import REBUILDS, next_shrink
 from app.llm.plan import Plan, Policy, make_plan
+from app.llm.progress import Outcome, Progress, Step
 from app.llm.retry import AttemptState, GiveUp, Retry, RetryPolicy
 from app.llm.slots import Hold, Slots, place_of
 from app.llm.spending import Spending, exceeded, fit_within, leave_out, scope_of, with_fallback
@@ -54,45 +54,6 @@ from app.routing.policy import permitted
 from app.routing.route import Candidate
 from app.routing.spec import ModelSpec
 from app.usage.limits import Refusal
-
-Outcome: TypeAlias = Literal["retrying", "falling_back"]
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where one request stands."""
-
-    plan: Plan
-    started: float
-    waiting: list[Candidate]
-    """Candidates not asked yet, in order."""
-    fitted: Fitted
-    """The one asked now, with its window."""
-    spending: Spending
-    shrink: float = 1.0
-    rebuilds: int = 0
-    """How often its window was made smaller because the provider called the prompt too long."""
-    tries: int = 0
-    """How often `fitted` was asked."""
-    attempts: list[AttemptReport] = field(default_factory=list)
-    delivered: int = 0
-    """Characters of the answer that went out."""
-    warnings: tuple[str, ...] = ()
-    refused: list[str] = field(default_factory=list)
-    """Why budgets have left out candidates since the stream began."""
-
-    def next(self, fitted: Fitted) -> None:
-        self.fitted, self.tries, self.shrink, self.rebuilds = fitted, 0, 1.0, 0
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What follows a failed attempt: events to tell, a pause, another window, or the end."""
-
-    events: list[Event]
-    wait_seconds: float = 0.0
-    refitted: bool = False
-    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
