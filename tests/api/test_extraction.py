@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.fakes import tiny_spacy
 from tests.fakes.laboratory import keyed
 from tests.fakes.providers import FakeProvider, Reply, Status
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
+from tests.fakes.tiny_spacy import needs_spacy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -233,3 +236,24 @@ async def test_health_says_what_recognises_names(lab: Lab) -> None:
     part = (await lab.sidecar.http.get("/api/v1/health")).json()["parts"]["entities"]
     assert part["status"] == "ok"
     assert (part["recogniser"] is None) == ("remedy" in part)
+
+
+@needs_spacy
+async def test_what_spacy_recognises_is_in_front_of_the_model_and_of_the_patterns(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_spacy.install(tmp_path, "en_aaa_api")
+    monkeypatch.syspath_prepend(tmp_path)
+    part = (await lab.sidecar.http.get("/api/v1/health")).json()["parts"]["entities"]
+    assert (part["recogniser"], "remedy" in part) == ("en_aaa_api", False)
+    text = "ada lovelace went to Turin in 1843."
+    quick = await lab.extract(text=text, workspace="open", store=False, use_model=False)
+    kinds = {(e["name"], e["kind"]) for e in quick["entities"]}
+    assert {("ada lovelace", "person"), ("Turin", "place")} <= kinds
+    assert quick["by"] == ["patterns", "en_aaa_api"]
+    lab.answers(answer(("Turin", "city", "Where she went.")))
+    made = await lab.extract(text=text, workspace="work")
+    assert [(e["name"], e["kind"]) for e in made["entities"]] == [("Turin", "city"), ("ada lovelace", "person")]
+    assert made["by"] == ["ollama/scribe", "en_aaa_api"]
+    assert "ada lovelace" in json.dumps(lab.local.chats[0].body)
+    assert lab.cloud.chats == []
