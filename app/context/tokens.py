@@ -51,6 +51,7 @@ REQUEST_OVERHEAD: Final = 5
 """Start mark and the header of the answer, once per request (Llama 3: five, OpenAI: three)."""
 TOOL_OVERHEAD: Final = 12
 """Per tool schema, beside its JSON."""
+IMAGE_KINDS: Final = frozenset({"image_url", "image", "input_image"})
 IMAGE_TOKENS: Final = 1_600
 """Per image, whatever its size: Anthropic's most (1,568 at 1092×1092), above OpenAI's 765 for 1024×1024."""
 
@@ -170,6 +171,13 @@ def pieces_of(text: str) -> Iterable[str]:
     yield text[start:]
 
 
+def image_tokens(messages: Iterable[Mapping[str, Any]]) -> int:
+    """How many of the tokens counted for `messages` are guesses for their images."""
+    contents = (message.get("content") for message in messages)
+    parts = (part for content in contents if isinstance(content, list | tuple) for part in content)
+    return IMAGE_TOKENS * sum(isinstance(part, Mapping) and part.get("type") in IMAGE_KINDS for part in parts)
+
+
 class TokenCounter:
     """Counts tokens. Safe to call from any thread; answers are cached by content.
 
@@ -277,7 +285,7 @@ class TokenCounter:
         kind = part.get("type")
         if isinstance(part.get("text"), str):
             return self.count(part["text"], tokenizer)
-        if kind in ("image_url", "image", "input_image"):
+        if kind in IMAGE_KINDS:
             return IMAGE_TOKENS
         return self.json_tokens(part, tokenizer)
 

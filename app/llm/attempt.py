@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 
-from app.context.tokens import TokenCounter
+from app.context.tokens import TokenCounter, image_tokens
 from app.errors import AttemptError, AttemptTimeout, BadChunk, ConnectionLost
 from app.llm.calibrating import Calibrator
 from app.llm.calls import Chunk, Finish, ModelCall, ReasoningDelta, TextDelta, ToolCallDelta, Usage
@@ -193,8 +193,10 @@ class Attempt:
         return found
 
     def _was_cut(self) -> bool:
-        """Whether the server's own count shows that it read less than it was sent."""
-        reported, expected = self.meter.usage.input_tokens, self.window.input_tokens
+        """Whether the server's own count shows that it read less than it was sent. What images take is a guess, and
+        models that see differ by a factor of ten: only the text must have been read."""
+        reported = self.meter.usage.input_tokens
+        expected = self.window.input_tokens - image_tokens(self.window.messages)
         if self.model.provider != "ollama" or not reported or expected < SMALLEST_CUT:
             return False
         return reported < expected * ASSUMED_CUT

@@ -255,3 +255,14 @@ async def test_a_picture_by_its_address(lab: Laboratory, model: str, workspace: 
     else:
         assert events[-1].name == "error"
         assert "data:" in events[-1].data["detail"], "the remedy is named"
+
+
+@pytest.mark.parametrize(("reported", "warned"), [(1_200, False), (300, True)])
+async def test_an_image_that_takes_less_than_it_might_is_no_cut_prompt(
+    lab: Laboratory, reported: int, warned: bool
+) -> None:
+    text = " ".join(f"word{i}" for i in range(300))
+    parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": PIXEL}}]
+    lab.provider.script(Reply(("a dot",), input_tokens=reported))
+    events = await lab.chat(messages=[{"role": "user", "content": parts}], model="ollama/small")
+    assert any("it cut the prompt" in warning for warning in events[-1].data["warnings"]) is warned
