@@ -64,7 +64,7 @@ $(BIN)/python:
 	@$(UV) venv --quiet --allow-existing --python '$(PYTHONS)' $(VENV)
 
 $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
-	@[ -e $(VENV)/.dev ] || { echo "setting up: packages"; \
+	@[ -e $(VENV)/.dev ] || { echo "setting up: packages (once; some minutes, 1.1 GB)"; \
 		$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock; }
 	@[ -e $(VENV)/.dev ] || $(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	@$(BIN)/python -m compileall -q app

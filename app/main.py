@@ -197,6 +197,8 @@ def announce(listener: socket.socket, services: Services) -> None:
         "instance_id": services.instance_id,
     }
     print(json.dumps(line), flush=True)
+    host, port = listener.getsockname()[:2]
+    log.info("listening on http://%s:%d; Ctrl-C ends it", f"[{host}]" if ":" in host else host, port)
 
 
 def token_of(settings: Settings) -> str:

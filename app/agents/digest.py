@@ -93,7 +93,7 @@ def _data(facts: Facts) -> dict[str, Any]:
         "sessions": len(facts.sessions),
         "news": len(facts.news),
         "failing_builds": len(facts.builds),
-        "requests": sum(model.requests for model in facts.models),
+        "requests": facts.requests,
         "cost_usd": facts.micro_usd / 1_000_000,
     }
 

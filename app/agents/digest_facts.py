@@ -44,6 +44,11 @@ _COST = """
     FROM llm_usage_log WHERE created_at >= :since AND created_at < :until GROUP BY model, location
     ORDER BY micro_usd DESC, requests DESC
 """
+_REQUESTS = """
+    SELECT count(DISTINCT request_id) AS requests,
+        count(DISTINCT CASE location WHEN 'cloud' THEN request_id END) AS cloud
+    FROM llm_usage_log WHERE created_at >= :since AND created_at < :until
+"""
 _SPENT = """
     SELECT coalesce(sum(cost_micro_usd), 0) AS micro_usd FROM llm_usage_log
     WHERE created_at >= :since AND created_at < :until
@@ -110,7 +115,6 @@ class ModelUse:
     """One model. `micro_usd` leaves out the `unpriced` answers, whose cost nobody knows."""
 
     model: str
-    local: bool
     requests: int
     tokens: int
     micro_usd: int
@@ -128,6 +132,10 @@ class Facts:
     runs: Sequence[AgentRuns]
     builds: Sequence[BrokenBuild]
     models: Sequence[ModelUse]
+    requests: int
+    """Each once, however many models it asked."""
+    local_requests: int
+    """Those of which no attempt was outside."""
     spent_before: int
     """Micro-dollars in the stretch of the same length before."""
 
@@ -147,6 +155,7 @@ async def gather(data: AgentData, agent: str, since: datetime, until: datetime) 
     before = {"since": to_text(since - (until - since)), "until": to_text(since)}
     told = {**span, "self": agent}
     sessions = await data.query(_SESSIONS, {**span, "most": MOST_SESSIONS})
+    asked = (await data.query(_REQUESTS, span))[0]
     return Facts(
         since,
         until,
@@ -161,6 +170,8 @@ async def gather(data: AgentData, agent: str, since: datetime, until: datetime) 
         [AgentRuns(row["agent"], row["state"], row["runs"], row["message"]) for row in await data.query(_RUNS, told)],
         [_build(row["agent"], row["key"], _object(row["document"])) for row in await data.query(_BUILDS)],
         [_model_use(row) for row in await data.query(_COST, span)],
+        asked["requests"],
+        asked["requests"] - asked["cloud"],
         int((await data.query(_SPENT, before))[0]["micro_usd"]),
     )
 
@@ -181,8 +192,7 @@ def _build(agent: str, name: str, found: Mapping[str, Any]) -> BrokenBuild:
 
 def _model_use(row: Mapping[str, Any]) -> ModelUse:
     tokens = int(row["input_tokens"]) + int(row["output_tokens"])
-    local = row["location"] != "cloud"
-    return ModelUse(row["model"], local, row["requests"], tokens, row["micro_usd"], row["unpriced"] or 0)
+    return ModelUse(row["model"], row["requests"], tokens, row["micro_usd"], row["unpriced"] or 0)
 
 
 def _object(text: str | None) -> dict[str, Any]:

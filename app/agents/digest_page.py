@@ -100,11 +100,9 @@ def _cost(facts: Facts, budgets: Sequence[BudgetState]) -> Iterator[str]:
         return
     yield "## Cost\n"
     if facts.models:
-        requests = sum(model.requests for model in facts.models)
-        local = sum(model.requests for model in facts.models if model.local)
         before = f", {_dollars(facts.spent_before)} in the time before" if facts.spent_before else ""
         spent = f"**{_dollars(facts.micro_usd)}**{before}"
-        yield f"{_many(requests, 'request')} for {spent}; {local} on your own machines.\n"
+        yield f"{_many(facts.requests, 'request')} for {spent}; {facts.local_requests} on your own machines.\n"
         yield "| model | requests | tokens | cost |"
         yield "| --- | ---: | ---: | ---: |"
         for model in facts.models[:6]:

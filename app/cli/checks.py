@@ -14,7 +14,7 @@ from typing import Any
 
 from app.cli.client import Sidecar
 from app.cli.common import CliError, ExitCode, base_url, read_token
-from app.cli.folder import Folder, config_folder, ids_of, key_names, read_config, readable
+from app.cli.folder import Folder, config_folder, folder_of, ids_of, key_names, read_config, readable
 from app.config.loader import Config
 from app.config.secrets import Secrets
 from app.errors import ConfigError
@@ -103,8 +103,7 @@ def check_sidecar(settings: Settings) -> tuple[Folder | None, list[Check]]:
     named: Mapping[str, Any] = parts if isinstance(parts, Mapping) else {}
     found = [Check("sidecar", Level.OK, f"runs at {url}", facts={"running": True, "url": url, "health": health})]
     found += [_part_check(name, part) for name, part in named.items() if part.get("status") not in ("ok", "starting")]
-    folder = Path(str(named.get("config", {}).get("folder") or ""))
-    return Folder(folder) if folder.is_absolute() else None, found
+    return folder_of(health), found
 
 
 def _part_check(name: str, part: Mapping[str, Any]) -> Check:
@@ -195,7 +194,7 @@ def server_check(endpoint: ServerEndpoint, report: ServerReport) -> Check:
     facts = {"api_base": base, "reachable": report.reachable, "has": list(has), "lacks": list(lacks)}
     if not report.reachable:
         remedy = "`ollama serve` (from https://ollama.com), then `ollama pull " + endpoint.names[0] + "`"
-        return Check("Ollama", Level.WARNING, f"not reachable at {base}: {report.problem}", remedy, facts)
+        return Check("Ollama", Level.WARNING, f"not usable: {report.problem}", remedy, facts)
     if lacks:
         remedy = "; ".join(_get_model(name) for name in lacks)
         held = f"has {', '.join(has)}; " if has else ""

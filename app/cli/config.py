@@ -23,17 +23,18 @@ def register(app: typer.Typer) -> None:
 
 def check(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder to check, instead of the one `serve` would read.")
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Folder to check, instead of the one that `config path` names."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print every problem of the YAML files, with file and line. Exit status 1 where there is one."""
-    from app.cli.folder import config_folder, read_config, readable
+    from app.cli.folder import folder_in_use, read_config, readable
     from app.errors import ConfigError
 
     if folder is not None and not folder.is_dir():
         raise CliError(f"there is no folder {folder}", ExitCode.USAGE)
-    place = folder or readable(config_folder(read_settings()))
+    place = folder or readable(folder_in_use(read_settings()))
     problems: Sequence[ConfigProblem] = ()
     warnings: Sequence[str] = ()
     try:
@@ -55,10 +56,10 @@ def check(
 
 
 def path(as_json: JsonOption = False) -> None:
-    """Print the folder that `serve` reads."""
-    from app.cli.folder import config_folder
+    """Print the folder that the running sidecar reads, or that `serve` would; SIDECAR_CONFIG_DIR says another."""
+    from app.cli.folder import folder_in_use
 
-    found = config_folder(read_settings())
+    found = folder_in_use(read_settings())
     if as_json:
         print_json({"path": str(found.path), "exists": not found.stock and found.path.is_dir()})
         return

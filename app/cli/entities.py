@@ -129,7 +129,7 @@ def extract(
     from app.cli.request import read_file, read_query
     from app.cli.show import rows_of
 
-    text = read_query(["-"]) if file == "-" else read_file(file)["text"]
+    text = read_query(["-"]) if file == "-" else read_file(file, said_as="")["text"]
     given = {"workspace": workspace, "origin": origin or (None if file == "-" else file)}
     body: dict[str, Any] = {"text": text, "use_model": not quick, "store": not dry_run}
     body |= {name: value for name, value in given.items() if value is not None}
@@ -183,13 +183,14 @@ def _table(entities: Sequence[Mapping[str, Any]]) -> None:
     from app.cli.output import Column, number, table
     from app.cli.show import text_of
 
-    columns = [Column("name"), Column("kind"), Column("hops", True), Column("mentions", True), Column("where"),
-               Column("summary")]  # fmt: skip
+    sought = any("hops" in e for e in entities)  # what a text names was not found from anywhere
+    columns = [Column("name"), Column("kind"), *([Column("hops", True)] if sought else []), Column("mentions", True),
+               Column("where"), Column("summary")]  # fmt: skip
     rows = [
         [
             text_of(e.get("name")) + (" (private)" if e.get("private") else ""),
             text_of(e.get("kind")),
-            number(e.get("hops")),
+            *([number(e.get("hops"))] if sought else []),
             number(e.get("mentions")),
             _place(e),
             _short(text_of(e.get("summary"))),
@@ -220,8 +221,8 @@ def _show(entity: Mapping[str, Any]) -> None:
     if summary := entity.get("summary"):
         print(printable(str(summary)))
     for seen in rows_of(entity.get("sightings")):
-        where = _place(seen) or seen.get("origin") or ""
-        print(printable(f"  {seen.get('source')}: {where} ({seen.get('mentions')}×)"))
+        where = _place(seen) or seen.get("origin")
+        print(printable(f"  {seen.get('source')}{f': {where}' if where else ''} ({seen.get('mentions')}×)"))
     neighbours = {str(e.get("id")): e for e in rows_of(entity.get("neighbours"))}
     names = {identity: str(e.get("name")) for identity, e in neighbours.items()}
     names[str(entity.get("id"))] = str(entity.get("name"))

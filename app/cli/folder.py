@@ -1,11 +1,12 @@
-"""Where the configuration is and which keys it asks for, with no sidecar running."""
+"""Where the configuration is and which keys it asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.cli.common import CliError
 from app.config.loader import REQUIRED_FILES, Config, load
 from app.config.schema import ModelEntry, ModelsFile
 from app.config.secrets import key_env_name
@@ -29,6 +30,30 @@ def config_folder(settings: Settings) -> Folder:
         return Folder(settings.config_dir.expanduser())
     filled = all((settings.user_config_dir / name).exists() for name in REQUIRED_FILES)
     return Folder(settings.user_config_dir) if filled else Folder(settings.user_config_dir, stock=True)
+
+
+def folder_in_use(settings: Settings) -> Folder:
+    """SIDECAR_CONFIG_DIR, else the folder of the sidecar that runs, else the one that `serve` would read.
+
+    `make run` reads ./config, which no variable of another terminal says.
+    """
+    if settings.config_dir is not None:
+        return config_folder(settings)
+    from app.cli.client import Sidecar
+
+    try:
+        with Sidecar(settings) as sidecar:
+            return folder_of(sidecar.get("/api/v1/health")) or config_folder(settings)
+    except CliError:
+        return config_folder(settings)
+
+
+def folder_of(health: object) -> Folder | None:
+    """The configuration folder that a sidecar's health names."""
+    parts = health.get("parts") if isinstance(health, Mapping) else None
+    part = parts.get("config") if isinstance(parts, Mapping) else None
+    named = Path(str(part.get("folder") or "")) if isinstance(part, Mapping) else Path()
+    return Folder(named) if named.is_absolute() else None
 
 
 def readable(folder: Folder) -> Path:

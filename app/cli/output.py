@@ -7,10 +7,15 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DIM, _RESET = "\x1b[2m", "\x1b[0m"
+UNBROKEN = 16
+"""Longer words of a table, ids and paths, may be broken where the terminal is narrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +81,63 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], title:
     if not rows:
         console.print(Text("(none)", style="dim"))
         return
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = column_widths(columns, cells, console.width)
+    if widths is None:
+        _records(columns, cells, console)
+        return
     shown = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        shown.add_column(Text(column.title), justify="right" if column.number else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(printable(cell)) for cell in row))
+    for column, width in zip(columns, widths, strict=True):
+        justify: Literal["right", "left"] = "right" if column.number else "left"
+        shown.add_column(Text(column.title), justify=justify, overflow="fold", width=width)
+    for row in cells:
+        shown.add_row(*map(Text, row))
     console.print(shown)
+
+
+def column_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """How wide each column may be where lines have `room` characters, two between columns; the widest gives way.
+
+    No number is ever broken, nor a word up to `UNBROKEN` characters. None: the lines are too short for that.
+    """
+    natural, least = [], []
+    for at, column in enumerate(columns):
+        shown = [row[at] for row in cells]
+        words = [word for text in (column.title, *shown) for word in text.split()]
+        longest = max(map(_cells, words), default=1)
+        whole = max(map(_cells, shown), default=1)
+        natural.append(max(_cells(column.title), whole, 1))
+        least.append(max(longest, whole) if column.number else min(longest, UNBROKEN))
+    room -= 2 * (len(columns) - 1)
+    if sum(least) > room:
+        return None
+    while sum(natural) > room:
+        widest = max(range(len(columns)), key=lambda at: natural[at] if natural[at] > least[at] else 0)
+        natural[widest] -= 1
+    return natural
+
+
+def _cells(text: str) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.splitlines()), default=0)
+
+
+def _records(columns: Sequence[Column], cells: Sequence[Sequence[str]], console: Console) -> None:
+    """One block a row, one line a cell that is not empty: for terminals too narrow for the table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for number_of, row in enumerate(cells):
+        shown = Table(box=None, pad_edge=False, show_header=False)
+        shown.add_column(no_wrap=True, style="dim")
+        shown.add_column(overflow="fold")
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                shown.add_row(Text(column.title), Text(cell))
+        if number_of:
+            console.print()
+        console.print(shown)
 
 
 def number(value: Any) -> str:

@@ -59,7 +59,10 @@ def read_query(text: Sequence[str] | None) -> str:
     if words in ([], ["-"]):
         if not words and sys.stdin.isatty():
             raise CliError("say what to ask, for example: llm-sidecar chat 'what is a monad?'", ExitCode.USAGE)
-        query = sys.stdin.buffer.read(MOST_BYTES).decode("utf-8", "replace")
+        data = sys.stdin.buffer.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise CliError(f"what was piped in is longer than {MOST_BYTES:,} bytes", ExitCode.USAGE)
+        query = data.decode("utf-8", "replace")
     else:
         query = " ".join(words)
     if not query.strip():
@@ -67,21 +70,24 @@ def read_query(text: Sequence[str] | None) -> str:
     return query
 
 
-def read_file(given: str) -> dict[str, Any]:
-    """`path`, `text` and, after the last colon, `line` (1-based) of `PATH[:LINE]`."""
+def read_file(given: str, said_as: str = "--file: ") -> dict[str, Any]:
+    """`path`, `text` and, after the last colon, `line` (1-based) of `PATH[:LINE]`.
+
+    `said_as` stands before what is wrong with it: the option, where it was one.
+    """
     path, line = Path(given), None
     name, colon, number = given.rpartition(":")
     if colon and number.isdecimal() and not path.exists():
         path, line = Path(name), int(number)
     if line == 0:
-        raise CliError(f"--file: lines count from 1, and {given!r} says 0", ExitCode.USAGE)
+        raise CliError(f"{said_as}lines count from 1, and {given!r} says 0", ExitCode.USAGE)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise CliError(
-            f"--file: {path} cannot be read: {error.strerror or type(error).__name__}", ExitCode.USAGE
+            f"{said_as}{path} cannot be read: {error.strerror or type(error).__name__}", ExitCode.USAGE
         ) from None
     if len(data) > MOST_BYTES or b"\0" in data[:8192]:
-        raise CliError(f"--file: {path} is not a text file of at most {MOST_BYTES:,} bytes", ExitCode.USAGE)
+        raise CliError(f"{said_as}{path} is not a text file of at most {MOST_BYTES:,} bytes", ExitCode.USAGE)
     file: dict[str, Any] = {"path": str(path), "text": data.decode("utf-8", "replace")}
     return file if line is None else file | {"line": line}

@@ -192,10 +192,8 @@ def verify(
     if as_json:
         print_json(answer)
     else:
-        print(
-            f"{number(answer['rows'])} rows of {number(answer['days'])} days, {number(answer['buckets'])} sums: ",
-            end="",
-        )
+        rows, days, sums = (number(answer[name]) for name in ("rows", "days", "buckets"))
+        print(f"{rows} rows, {days} {'day' if answer['days'] == 1 else 'days'}, {sums} sums: ", end="")
         print("all agree" if not answer["different"] else f"{number(answer['different'])} differ", end="")
         print(f", {number(answer['repaired'])} repaired" if answer["repaired"] else "")
         if answer["checked_from"]:

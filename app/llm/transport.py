@@ -353,7 +353,7 @@ def _translated(error: Exception, where: str) -> AttemptError:
         case aiohttp.ClientHttpProxyError():
             return Unreachable(f"the proxy on the way to {where} answered {error.status}")
         case aiohttp.ClientConnectorError():
-            return Unreachable(f"{where} cannot be reached; is the model's server running?")
+            return Unreachable(f"{where} cannot be reached (is the model's server running?)")
         case aiohttp.ServerTimeoutError():
             return Unreachable(f"{where} did not accept a connection in time")
         case aiohttp.InvalidURL():

