@@ -66,11 +66,11 @@ class ModelCatalog:
 
     def _unknown(self, model_id: str) -> str:
         shown = repr(model_id[:100])
-        if canonical(model_id.partition("/")[0]) == "embedded" and model_id not in self._configured:
-            return f"there is no model {shown}: list it in models.yaml with its file (`gguf: PATH`)"
         close = difflib.get_close_matches(model_id[:256], [*self._configured, *self._builder.prefixed(model_id)], 3)
         if close:
             return f"there is no model {shown}; did you mean {' or '.join(close)}?"
+        if canonical(model_id.partition("/")[0]) == "embedded":
+            return f"there is no model {shown}: list it in models.yaml with its file (`gguf: PATH`)"
         return f"there is no model {shown}; models.yaml lists {', '.join(self._configured)}, or write provider/name"
 
 

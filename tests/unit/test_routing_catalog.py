@@ -267,7 +267,7 @@ class TestIds:
             ("", "provider/name"),
             ("ollama/", ""),
             ("/x", "provider/name"),
-            ("embedded/other", "provider/name"),
+            ("embedded/other", "gguf: PATH"),
             ("builtin/other", ""),
             ("ollama/a b", ""),
             ("gemini/x?key=1", ""),
