@@ -73,13 +73,14 @@ class DigestAgent(Agent):
         context.progress("asking the model", 1, 3)
         opening = await _opening(context, facts, body)
         day = now.astimezone(zone)
-        page = f"# {title_of(day, hours)}\n\n{f'{opening}{chr(10)}{chr(10)}' if opening else ''}{body}"
+        text = f"{f'{opening}{chr(10)}{chr(10)}' if opening else ''}{body}"
+        page = f"# {title_of(day, hours)}\n\n{text}"
         context.progress("storing", 2, 3)
         key = f"{day:%Y-%m-%d}"
         stored = [await context.store.put("digest", key, {"markdown": page, "hours": hours})]
         stored += await _remember(context, f"digest:{key}", page)
         if not facts.quiet or context.settings.get("quiet"):
-            await context.notification_service.notify(title_of(day, hours), page[:4_000], dedupe_key=context.run_id)
+            await context.notification_service.notify(title_of(day, hours), text[:4_000], dedupe_key=context.run_id)
         return AgentResult(page, _data(facts), stored)
 
 

@@ -74,7 +74,7 @@ async def test_a_day_as_a_page(tmp_path: Path, provider: FakeProvider) -> None:
     assert "budget of the week: $0.00 of $20.00 used" in page
     assert "| ollama/m | 2 |" in page, "its own request came after the figures"
     assert "- digest runs on" in page
-    assert (told["title"], told["body"]) == (page.splitlines()[0][2:], page[:4_000])
+    assert f"# {told['title']}\n\n{told['body']}" == page, "the title is not said twice"
     assert found[0]["path"].startswith("digest:")
     assert run["data"]["sessions"] == 1
 
