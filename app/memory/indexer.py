@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 BATCH_CHUNKS: Final = 128
 """Chunks of one commit, more where a file has more: some seconds of embedding, and 100 ms of storing."""
+FIRST_CHUNKS: Final = 16
+"""Chunks of a run's first commit; each one after is twice as large, so that how far it is shows early."""
 BATCHES: Final = 2
 _WALKED: Final = 512
 _READ: Final = 16
@@ -166,7 +168,7 @@ class FolderIndexer:
         """Read, cut, embed and store these files. Memory is bounded by three batches, whatever the folder's size."""
         slots = asyncio.Semaphore(BATCHES)
         batch: list[_ReadFile] = []
-        chunks = 0
+        chunks, full = 0, FIRST_CHUNKS
 
         async def store(files: list[_ReadFile]) -> None:
             try:
@@ -183,10 +185,10 @@ class FolderIndexer:
                         read = await asyncio.to_thread(self._read, folder, file, hashes)
                         batch.append(read)
                         chunks += len(read.chunked.chunks) if read.chunked is not None else 0
-                        if chunks >= BATCH_CHUNKS:
+                        if chunks >= full:
                             await slots.acquire()
                             group.create_task(store(batch))
-                            batch, chunks = [], 0
+                            batch, chunks, full = [], 0, min(2 * full, BATCH_CHUNKS)
                 await slots.acquire()
                 group.create_task(store(batch))
         except BaseExceptionGroup as group_error:

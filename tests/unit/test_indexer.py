@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidRequest, NotFound
+from app.memory.indexer import FIRST_CHUNKS
 from app.memory.jobs import IndexingFailed, Job
+from app.memory.progress import Tally
 from tests.fakes import tiny_minilm
 from tests.unit.indexing_parts import Observed, Parts, open_parts
 
@@ -144,6 +146,17 @@ class TestJobs:
         states = [progress.state async for progress in first.updates()]
         assert states[-1] == "done"
         assert (await second.wait()).files_indexed == 3
+
+    async def test_how_far_a_run_is_shows_early(self, parts: Parts, folder: Path) -> None:
+        job = await parts.jobs.start("w", str(folder))
+        await job.wait()
+        write(folder, {f"n{n}.md": f"# Note {n}\n\nIt is about the number {n}.\n" for n in range(4 * FIRST_CHUNKS)})
+        tally, seen = Tally(0.0), []
+        await parts.jobs.indexer.run(job.folder, tally, lambda: seen.append(tally.chunks))
+        assert min(chunks for chunks in seen if chunks) <= 2 * FIRST_CHUNKS, (
+            "the first two batches are under way at once"
+        )
+        assert seen[-1] == 4 * FIRST_CHUNKS
 
     async def test_a_run_can_be_stopped_and_begun_again(self, parts: Parts, folder: Path) -> None:
         write(folder, {f"m{n}.py": f"def function_{n}(): return {n}\n" * 30 for n in range(100)})
