@@ -19,7 +19,7 @@ BUILD = BrokenBuild("main", "pipeline", NOON, "fails: unit", "An import is missi
 def facts(**given: Any) -> Facts:
     nothing: dict[str, Any] = {
         "since": NOON, "until": NOON, "sessions": (), "news": (), "runs": (), "builds": (), "models": (),
-        "spent_before": 0,
+        "requests": 0, "local_requests": 0, "spent_before": 0,
     }  # fmt: skip
     return Facts(**{**nothing, **given})
 
@@ -94,8 +94,9 @@ def test_long_texts_end_between_words() -> None:
 
 def test_sections_stand_one_line_apart() -> None:
     session = WorkedSession("s", "Title", 2, {"next_steps": ["go on"]})
-    models = [ModelUse("m", True, 1, 10, 0, 0), ModelUse("gpt", False, 2, 20, 1_500, 1)]
-    lines = page(("digest", NOON), sessions=[session], builds=[BUILD], models=models, news=[News("a", "", "info", "x")])
+    models = [ModelUse("m", 2, 10, 0, 0), ModelUse("gpt", 2, 20, 1_500, 1)]
+    asked = {"models": models, "requests": 3, "local_requests": 1}  # one fell back from the one to the other
+    lines = page(("digest", NOON), sessions=[session], builds=[BUILD], news=[News("a", "", "info", "x")], **asked)
     assert not [at for at in range(1, len(lines)) if lines[at] == lines[at - 1] == ""]
     assert "3 requests for **$0.0015**; 1 on your own machines." in lines
     assert "| gpt | 2 | 20 | $0.0015 + 1 unknown |" in lines
