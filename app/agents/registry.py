@@ -42,7 +42,8 @@ class Registered:
     @property
     def lacks(self) -> Sequence[Lack]:
         if self.agent is None:
-            return (Lack(self.problem or "there is no such agent", "see the log of the sidecar"),)
+            problem = self.problem or "there is no such agent"
+            return (Lack(f"its package: {problem}", "install or mend it (the sidecar's log says more), then restart"),)
         return lacks_of(self.agent, self.entry)
 
 

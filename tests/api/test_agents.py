@@ -76,7 +76,7 @@ async def test_the_list_says_what_is_scheduled_and_what_is_lacking(sidecar: Runn
     assert agents["tidy"]["status"] == "scheduled"
     assert agents["tidy"]["next_due"] is not None
     assert agents["elsewhere"]["status"] == "incomplete"
-    assert agents["elsewhere"]["lacks"][0]["what"] == "no package offers an agent `of-nobody`"
+    assert agents["elsewhere"]["lacks"][0]["what"] == "its package: no package offers an agent `of-nobody`"
     assert "maintenance" not in agents, "an entry runs it"
 
 
@@ -136,6 +136,21 @@ async def test_the_same_key_starts_one_run(sidecar: RunningSidecar) -> None:
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     bad = await sidecar.http.post("/api/v1/trigger", json=body, headers={"Idempotency-Key": "a b"})
     assert (bad.status_code, bad.json()["field"]) == (422, "Idempotency-Key")
+
+
+async def test_a_key_is_known_after_a_restart(tmp_path: Path) -> None:
+    given: dict[str, Any] = {
+        "models": [{"id": "builtin/extractive"}],
+        "rules": [{"name": "all", "conditions": {}, "model": "builtin/extractive"}],
+    }
+    body, headers = {"agent": "maintenance", "wait": True}, {"Idempotency-Key": "morning-1"}
+    found = []
+    for _ in range(2):
+        async with running_sidecar(tmp_path, **given) as restarted:
+            found.append((await restarted.http.post("/api/v1/trigger", json=body, headers=headers)).json())
+            runs = (await restarted.http.get("/api/v1/agents/maintenance/runs")).json()["runs"]
+    assert (found[0]["state"], found[0]["run_id"]) == ("ok", found[1]["run_id"])
+    assert len(runs) == 1
 
 
 async def test_runs_are_listed_the_latest_first_page_by_page(sidecar: RunningSidecar) -> None:

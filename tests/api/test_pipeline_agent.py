@@ -138,6 +138,44 @@ async def test_broken_and_repaired_are_told_once(
     assert len(prompt) < 12_000
 
 
+async def test_a_folder_of_reports_and_a_log_file_are_told_like_servers(tmp_path: Path, provider: FakeProvider) -> None:
+    reports, log = tmp_path / "reports", tmp_path / "nightly.log"
+    reports.mkdir()
+    case = '<testsuite tests="1"><testcase classname="tests.a" name="test_b" time="1">{}</testcase></testsuite>'
+
+    def write(failure: str, line: str) -> None:
+        (reports / "junit.xml").write_text(case.format(failure), "utf-8")
+        log.write_text(f"step 1\n{line}\n", "utf-8")
+
+    watch = [
+        {"name": "unit", "kind": "junit", "folder": str(reports)},
+        {"name": "nightly", "kind": "log", "file": str(log), "failed": "BUILD FAILED", "passed": "BUILD SUCCESS"},
+    ]
+    write("", "BUILD SUCCESS")
+    async with watching(tmp_path, provider, *watch) as sidecar:
+        assert (await look(sidecar))["data"]["news"] == {}
+        write('<failure message="3 != 4">trace</failure>', "BUILD FAILED")
+        assert (await look(sidecar))["data"]["news"] == {"unit": "broken", "nightly": "broken"}
+        assert (await look(sidecar))["data"]["news"] == {}
+        write("", "step 2\nBUILD SUCCESS")
+        assert (await look(sidecar))["data"]["news"] == {"unit": "repaired", "nightly": "repaired"}
+        told = await inbox(sidecar)
+    assert [n["title"] for n in told if n["severity"] == "success"] == ["unit passes again", "nightly passes again"]
+    assert "test_b" in next(n for n in told if n["title"].startswith("unit"))["body"]
+
+
+async def test_a_build_that_turns_and_turns_is_flaky_once(
+    tmp_path: Path, provider: FakeProvider, builds: Builds
+) -> None:
+    async with watching(tmp_path, provider, source("json", builds.url)) as sidecar:
+        news = []
+        for number in range(1, 10):
+            builds.number, builds.conclusion = number, "success" if number % 2 else "failed"
+            news.append((await look(sidecar))["data"]["news"].get("main"))
+    assert news.count("flaky") == 1, news
+    assert news[-1] is None, "what turns is no news any more"
+
+
 async def test_a_token_is_sent_to_its_server_alone(
     tmp_path: Path, provider: FakeProvider, builds: Builds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
