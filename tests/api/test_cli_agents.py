@@ -97,7 +97,7 @@ async def test_a_group_alone_lists(sidecar: RunningSidecar, group: str) -> None:
 async def test_list_next_pause_logs(sidecar: RunningSidecar) -> None:
     _, out, err = await cli(sidecar, "agents", "list")
     assert out.splitlines()[1].split()[:2] == ["tidy", "scheduled"]
-    assert "elsewhere: lacks no package offers" in err
+    assert "elsewhere: lacks its package: no package offers" in err
     _, out, _ = await cli(sidecar, "agents", "next", "tidy", "--json")
     assert [due["due"][11:19] for due in json.loads(out)["due"]] == ["03:00:00"] * 5
     _, out, _ = await cli(sidecar, "agents", "next")
