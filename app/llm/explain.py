@@ -21,7 +21,6 @@ from app.usage.pricing import estimate, to_usd
 
 async def explain_plan(plan: Plan, fitter: Fitter, breakers: BreakerBoard, spending: Spending) -> Explanation:
     """Every candidate fitted, priced and held against the budgets, in the order they would be asked."""
-    plan = without_resting(plan, breakers.resting)
     estimates = [await _estimate(plan, candidate, fitter, breakers, spending) for candidate in plan.route.candidates]
     standing = [asdict(state) for state in budget_states(spending.budgets, spending.scope)]
     return Explanation(
@@ -38,8 +37,14 @@ async def _estimate(
     plan: Plan, candidate: Candidate, fitter: Fitter, breakers: BreakerBoard, spending: Spending
 ) -> CandidateEstimate:
     model, window, problem, refusal = candidate.model, None, None, None
+    awake = without_resting(plan, breakers.resting)
     try:
-        plan, fitted, refusal = await fit_within(fitter, plan, model, spending.judge)
+        try:
+            plan, fitted, refusal = await fit_within(fitter, awake, model, spending.judge)
+        except ContextTooLarge:
+            if awake is plan:
+                raise
+            plan, fitted, refusal = await fit_within(fitter, plan, model, spending.judge)
         fitted = would_summarise(plan, fitted)
         model, window = fitted.model, fitted.window
     except ContextTooLarge as error:

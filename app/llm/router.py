@@ -141,7 +141,16 @@ class ModelRouter:
     async def _first_fit(self, plan: Plan, spending: Spending, started: float) -> Progress:
         """The first candidate that is awake, whose window holds what may not be trimmed, and whose cost the budgets
         allow; that cost is reserved. The plan says who was skipped or left out."""
-        plan = without_resting(plan, self.breakers.resting)
+        awake = without_resting(plan, self.breakers.resting)
+        try:
+            return await self._fit_first(awake, spending, started)
+        except ContextTooLarge:
+            if awake is plan:
+                raise
+            # What no candidate holds is worth asking an upgrade that rests.
+            return await self._fit_first(plan, spending, started)
+
+    async def _fit_first(self, plan: Plan, spending: Spending, started: float) -> Progress:
         resting = {c.model.id: self.breakers.resting(c.model.id) for c in plan.route.candidates}
         awake = [c for c in plan.route.candidates if resting[c.model.id] is None]
         # Where all are resting, resting would only mean failing: then they are asked all the same.

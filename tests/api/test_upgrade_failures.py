@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.test_strategies import CLOUD, DOES_NOT_FIT, SMALL, Lab, context_of, lab_with
-from tests.fakes.providers import BadKey, Status
+from tests.fakes.providers import BadKey, Reply, Status
 from tests.fakes.sidecar import SseEvent
 
 
@@ -65,3 +65,21 @@ async def test_an_upgrade_that_rests_is_not_waited_for(lab: Lab) -> None:
     events = await lab.chat(**DOES_NOT_FIT, workspace="open")
     assert events[-1].data["model"] == SMALL
     assert "big" not in {request.model for request in lab.provider.chats}
+
+
+async def test_an_upgrade_that_rests_is_asked_where_nothing_else_holds_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test-key-0123456789abcdef")
+    async with lab_with(tmp_path) as lab:
+        lab.provider.always(Status(503), model="big")
+        for _ in range(12):
+            if lab.sidecar.services.router.breakers.resting(CLOUD) is not None:
+                break
+            await lab.chat(**DOES_NOT_FIT, workspace="open")
+        assert lab.sidecar.services.router.breakers.resting(CLOUD) is not None
+        lab.provider.always(Reply(), model="big")
+        body = {"query": "word " * 60_000, "workspace": "open"}
+        response = await lab.sidecar.http.post("/api/v1/explain", json=body)
+        assert response.json()["candidates"][0]["context"]["model"] == CLOUD, response.text
+        assert (await lab.chat(**body))[-1].data["model"] == CLOUD
