@@ -288,8 +288,8 @@ class _Target:
     def too_large(self, tokens: int) -> ContextTooLarge:
         needed = self.scaled(tokens)
         return ContextTooLarge(
-            f"what may not be trimmed needs {needed} tokens; {self.model_id} has a window of {self.window}, of which "
-            f"{self.reserved} are kept for the answer",
+            f"what may not be trimmed needs {needed:,} tokens; {self.model_id} has a window of {self.window:,}, of "
+            f"which {self.reserved:,} are kept for the answer; send less, or name a model with a larger window",
             model=self.model_id,
             window=self.window,
             needed_tokens=needed,
