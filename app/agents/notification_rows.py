@@ -60,6 +60,9 @@ class Page:
     next_cursor: str | None
 
 
+_NEWEST = "SELECT seq FROM sqlite_sequence WHERE name = 'notifications'"
+
+
 def parse_cursor(text: str | None, field: str = "cursor") -> int | None:
     """Raises `InvalidRequest` for what is no cursor."""
     if text is None:
@@ -141,8 +144,8 @@ def remove_archived(connection: Connection, before: datetime) -> int:
 
 
 def find_since(connection: Connection, seq: int | None, workspace: str | None) -> tuple[list[Notification], int]:
-    """Those after `seq`, oldest first, at most 500; and the newest number there is."""
-    newest = int(connection.execute(select(func.coalesce(func.max(_T.seq), 0))).scalar_one())
+    """Those after `seq`, oldest first, at most 500; and the newest number there was, also of one that was removed."""
+    newest = int(connection.exec_driver_sql(_NEWEST).scalar() or 0)
     if seq is None:
         return [], newest
     rows = connection.execute(_of(workspace).where(_T.seq > seq).order_by(_T.seq).limit(500)).all()

@@ -75,7 +75,9 @@ async def notification_events(request: Request) -> Any:
     """What is posted from now on, and before that what was posted since `Last-Event-ID`."""
     api = api_of(request)
     given = parse_cursor(request.headers.get("last-event-id"), LAST_EVENT_ID)
-    last = await api.services.inbox.newest() if given is None else given
+    newest = await api.services.inbox.newest()
+    # A number that was never given is of another inbox: the database was set aside, and nothing of this one was seen.
+    last = newest if given is None else given if given <= newest else 0
     return Feed(_told(api, last, caller_of(request).workspace), api.pages, api.patience, after=last)
 
 

@@ -147,6 +147,42 @@ async def test_a_reader_who_is_cut_off_knows_where_to_go_on(tmp_path: Path) -> N
         assert "id: 2" not in text
 
 
+async def test_who_was_at_a_number_that_this_inbox_never_gave_is_told_everything(tmp_path: Path) -> None:
+    """The database was set aside as damaged and begun anew: what that reader has seen was in another one."""
+    async with sidecar(tmp_path) as running:
+        await running.services.inbox.post(News("open", "test", "begun anew"))
+        async with running.http.stream(
+            "GET", "/api/v1/notifications/events", headers={"Last-Event-ID": "500"}, timeout=20
+        ) as stream:
+            lines = [line async for line in _until(stream.aiter_lines(), "data:")]
+    assert "id: 0" in lines
+    assert "begun anew" in lines[-1]
+
+
+async def test_a_reader_who_has_all_of_an_inbox_that_was_tidied_is_told_nothing_again(tmp_path: Path) -> None:
+    async with sidecar(tmp_path) as running:
+        inbox = running.services.inbox
+        await inbox.post(News("open", "test", "old"))
+        await inbox.mark(str(await inbox.post(News("open", "test", "put away"))), "archived", None)
+        assert await inbox.tidy(datetime.now(UTC) + timedelta(days=1)) == 1
+        assert await inbox.newest() == 2
+        async with running.http.stream(
+            "GET", "/api/v1/notifications/events", headers={"Last-Event-ID": "2"}, timeout=20
+        ) as stream:
+            lines = stream.aiter_lines()
+            assert "id: 2" in [line async for line in _until(lines, "id:")]
+            await inbox.post(News("open", "test", "new"))
+            assert "new" in [line async for line in _until(lines, "data:")][-1]
+
+
+async def _until(lines: AsyncIterator[str], begins: str) -> AsyncIterator[str]:
+    """Lines up to the first that begins so."""
+    async for line in lines:
+        yield line
+        if line.startswith(begins):
+            return
+
+
 async def test_a_webhook_is_signed_and_tried_again_and_never_sent_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
