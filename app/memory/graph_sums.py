@@ -74,6 +74,10 @@ def _store_sums(
     """`every`: None where nobody has seen it any more."""
     gone = [identity for identity, summed in every.items() if summed is None]
     sums = {identity: summed for identity, summed in every.items() if summed is not None}
+    opened = [i for i, summed in sums.items() if before[i].private and not summed["private"]]
+    for identity in _with_names(connection, opened):
+        # Names outlive who told them, and so does that two names are one: what was private with several stays so.
+        sums[identity] = {**sums[identity], "private": True}
     changed = {i: s for i, s in sums.items() if any(getattr(before[i], column) != s[column] for column in s)}
     if gone:
         connection.execute(delete(entities).where(_E.id.in_(gone)))
@@ -91,6 +95,14 @@ def _store_sums(
     }
     if reworded:
         _store_words(connection, reworded, before)
+
+
+def _with_names(connection: Connection, ids: Sequence[str]) -> Sequence[str]:
+    """Those that have more than one name."""
+    if not ids:
+        return ()
+    several = select(_N.entity_id).where(_N.entity_id.in_(ids)).group_by(_N.entity_id).having(func.count() > 1)
+    return connection.execute(several).scalars().all()
 
 
 def _store_words(

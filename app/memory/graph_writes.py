@@ -245,6 +245,8 @@ def _move(connection: Connection, old: str, new: str) -> None:
             related.append({**row, **ids})
     if related:
         connection.execute(_RELATE, related)
+    was_private = select(_E.id).where(_E.id == old, _E.private).exists()
+    connection.execute(update(entities).where(_E.id == new, was_private).values(private=True))
     connection.execute(delete(entities).where(_E.id == old))
 
 

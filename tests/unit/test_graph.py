@@ -222,6 +222,22 @@ async def test_what_was_private_stays_private(graph: EntityGraph) -> None:
     assert [hit.private for hit in await graph.search("open", "private session")] == [True]
 
 
+async def test_a_name_told_in_private_stays_private_when_who_told_it_is_forgotten(graph: EntityGraph) -> None:
+    """Names have no origin: what an open entity is called in private would be shown with it."""
+    session = Origin(Source.TEXT, "session:s")
+    (plain, acme, bolt) = (
+        await graph.upsert("open", USER, [NewEntity("Plain"), NewEntity("Acme"), NewEntity("Bolt")])
+    ).ids
+    told = [NewEntity("Plain"), NewEntity("Acme", aliases=["Project Zeus"])]
+    await graph.upsert("open", session, told, private=True)
+    await graph.forget("open", [session])
+    assert not (await graph.get(plain)).entity.private
+    assert (await graph.get(acme)).entity.private
+    assert await graph.search("open", "Project Zeus", open_only=True) == []
+    await graph.upsert("open", USER, [NewEntity("Bolt", aliases=["Acme"])])  # one with another, it takes that along
+    assert (await graph.get(bolt)).entity.private
+
+
 async def test_a_way_that_is_private_makes_what_it_leads_to_private(graph: EntityGraph) -> None:
     a, b, c = (await graph.upsert("open", USER, [NewEntity("a"), NewEntity("b"), NewEntity("c")])).ids
     await graph.upsert("open", AGENT, [], [NewRelation(a, b)], private=True)
