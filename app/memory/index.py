@@ -200,10 +200,11 @@ class WorkspaceIndex:
             self._by_vector(workspace, table, query if vector else None),
         )
         ranked = rank(words, near, self._weights)
-        distinct, hits, at = Distinct(), list[Hit](), 0
+        distinct, hits, at, size = Distinct(), list[Hit](), 0, k + k // 4 + 2
         while ranked[at:] and len(hits) < k:
             # A row costs as much to read as it has columns: only those that may be wanted, and few of them repeat.
-            portion = ranked[at : at + k + k // 4 + 2]
+            # Where many do, as generated files, each round asks for twice as many.
+            portion, size = ranked[at : at + size], 2 * size
             columns = [*CHUNK_COLUMNS, "part", "terms"]
             query_rows = table.query().where(is_in("chunk", [r.chunk_id for r in portion])).select(columns)
             found = await self._ask(workspace, query_rows.to_arrow())

@@ -6,10 +6,10 @@ import asyncio
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from app.memory.hits import IndexStats, IndexUnavailable
 from app.memory.index import MAINTAIN_AFTER, WorkspaceIndex
 from tests.fakes import tiny_minilm
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 ODD_PATHS = [
     "it's.py",
@@ -165,6 +166,22 @@ class TestSearch:
         found = await paths(index, "w", "word3")
         assert len(found) == 2
         assert "x.py" in found
+
+    async def test_a_hundred_near_duplicates_are_read_in_few_rounds(self, folder: Path, embedder: Embedder) -> None:
+        class Counting(WorkspaceIndex):
+            asked = 0
+
+            async def _ask(self, workspace: str, request: Awaitable[T]) -> T:
+                Counting.asked += 1
+                return await super()._ask(workspace, request)
+
+        index = Counting(folder, embedder, dimensions=tiny_minilm.HIDDEN)
+        licence = " ".join(f"word{n}" for n in range(60))
+        await index.upsert("w", [chunk(f"{n}.py", f"{licence} {n}") for n in range(100)])
+        Counting.asked = 0
+        assert len(await index.search("w", "word3", k=2, vector=False)) == 1
+        await index.aclose()
+        assert Counting.asked <= 1 + 5  # full text, then 4, 8, 16, 32 and the rest
 
     async def test_no_more_than_asked_for_best_first(self, index: WorkspaceIndex) -> None:
         await index.upsert("w", [chunk(f"{n}.py", f"budget {f'x{n} ' * n}end{n}") for n in range(30)])
