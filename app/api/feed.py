@@ -83,6 +83,8 @@ class Feed:
             pulse.stop()
         if watch.ended is Ended.SHUTDOWN:
             fault = shutting_down()
+        if fault is not None and not pulse.begun:
+            raise fault  # nothing was sent: the status says it
         if watch.ended is Ended.STALLED:
             await abort(scope, receive)
         elif watch.ended is not Ended.LEFT:

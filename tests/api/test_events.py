@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from app.api.deps import MOST_PAGES
 from app.api.sse import Patience
 from app.services.happenings import CAPACITY, MISSED, Happenings
 from tests.fakes.laboratory import eventually, laboratory
@@ -100,3 +101,18 @@ async def test_a_watcher_who_falls_behind_is_told_to_read_anew() -> None:
 async def test_it_needs_the_token(tmp_path: Path) -> None:
     async with laboratory(tmp_path) as lab, httpx.AsyncClient(base_url=lab.sidecar.url, trust_env=False) as stranger:
         assert (await stranger.get("/api/v1/events")).status_code == 401
+
+
+async def test_one_page_too_many_is_turned_away_until_another_leaves(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab, asyncio.timeout(WITHIN), AsyncExitStack() as pages:
+        # Kept: a reader that nobody holds is closed with its connection.
+        readers = [await pages.enter_async_context(watching(lab.http)) for _ in range(MOST_PAGES)]
+        assert [(await anext(events))[0] for events in readers] == ["hello"] * MOST_PAGES
+        for path in ("events", "notifications/events"):
+            refused = await lab.http.get(f"/api/v1/{path}")
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+            assert int(refused.headers["retry-after"]) >= 1
+        await pages.aclose()
+        await eventually(lambda: len(lab.sidecar.services.happenings) == 0, within=WITHIN)
+        async with watching(lab.http) as events:
+            assert (await anext(events))[0] == "hello"
