@@ -20,7 +20,7 @@ from tests.fakes.providers import Reply
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><a href='https://evil.example'>x</a>"
-LIMIT_USD = 4000.0
+LIMIT_USD = 3000.0
 
 
 @asynccontextmanager
@@ -50,12 +50,12 @@ async def test_a_budget_alert_arrives_while_one_looks(lab: Laboratory, open_page
     entry = {"period": "day", "limit_usd": LIMIT_USD, "alert_at": [0.5, 1.0], "on_limit": "alert"}
     async with budgets(lab, entry):
         # The configuration was read anew, and the page with it.
-        await expect(page.locator("#budget-list")).to_contain_text("$4,000 a day")
-        # 1.1 billion tokens at 2 dollars a million: more than half of it.
-        lab.provider.script(Reply(input_tokens=1_100_000_000, output_tokens=10), model="priced")
+        await expect(page.locator("#budget-list")).to_contain_text("$3,000 a day")
+        # 800 million tokens at 2 dollars a million: more than half of it.
+        lab.provider.script(Reply(input_tokens=800_000_000, output_tokens=10), model="priced")
         await lab.whole(query="spend", model="openai/priced", workspace="open")
         await expect(page.locator("#toasts")).to_contain_text("50%")
-        await expect(page.locator("#budget-list")).to_contain_text("$2,2")
+        await expect(page.locator("#budget-list")).to_contain_text("$1,6")
         await keep(page, "budget-1280-light")
         await page.locator("#toasts").get_by_role("button", name="Dismiss").first.click()
         await expect(page.locator("#toasts .toast")).to_have_count(0)
