@@ -9,7 +9,7 @@ import typer
 from app.cli.common import JsonOption, print_json, read_settings
 
 PATH = "/api/v1/budgets"
-BAR = 20
+BAR = 10
 """Characters."""
 
 
@@ -36,8 +36,9 @@ def budgets(
         note("no budgets; write them into profiles.yaml: budgets: [{period: month, limit_usd: 50, on_limit: block}]")
         return
     columns = [
-        Column("budget"), Column("period"), Column("limit", True), Column("used", True), Column(""),
-        Column("held", True), Column("left", True), Column("at the end", True), Column("then"),
+        Column("budget"), Column("period"), Column("limit", True), Column("used", True),
+        Column("", True), Column("held", True, 3), Column("left", True, 1), Column("at the end", True, 2),
+        Column("then"),
     ]  # fmt: skip
     table(columns, [_row(row) for row in rows], title="Budgets")
 

@@ -106,9 +106,9 @@ def _show(answer: Mapping[str, Any]) -> None:
         Column("location"),
         Column("available"),
         Column("window", True),
-        Column("output limit", True),
+        Column("output limit", True, 2),
         Column("$ in / out per million", True),
-        Column("values from"),
+        Column("values from", spare=1),
     ]
     listed = rows_of(answer.get("models"))
     rows = [

@@ -20,10 +20,14 @@ UNBROKEN = 16
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A heading, and whether its cells are numbers (set to the right)."""
+    """A heading, whether its cells are numbers (set to the right), and whether it may be left out.
+
+    `spare`: where the lines are too short for all columns, those with the highest number go first; 0 never goes.
+    """
 
     title: str
     number: bool = False
+    spare: int = 0
 
 
 def printable(text: str) -> str:
@@ -82,23 +86,41 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], title:
         console.print(Text("(none)", style="dim"))
         return
     cells = [[printable(cell) for cell in row] for row in rows]
-    widths = column_widths(columns, cells, console.width)
-    if widths is None:
+    found = fitting(columns, cells, console.width)
+    if found is None:
         _records(columns, cells, console)
         return
+    places, widths = found
     shown = Table(box=None, pad_edge=False, header_style="dim")
-    for column, width in zip(columns, widths, strict=True):
-        justify: Literal["right", "left"] = "right" if column.number else "left"
-        shown.add_column(Text(column.title), justify=justify, overflow="fold", width=width)
+    for place, width in zip(places, widths, strict=True):
+        justify: Literal["right", "left"] = "right" if columns[place].number else "left"
+        shown.add_column(Text(columns[place].title), justify=justify, overflow="fold", width=width)
     for row in cells:
-        shown.add_row(*map(Text, row))
+        shown.add_row(*(Text(row[place]) for place in places))
     console.print(shown)
+    if left_out := [column.title for place, column in enumerate(columns) if place not in places]:
+        console.print(Text(f"(no room for: {', '.join(left_out)})", style="dim"))
+
+
+def fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int) -> tuple[list[int], list[int]] | None:
+    """The places of the columns that are shown in lines of `room` characters, and their widths; None: even those that
+    may not be left out need more."""
+    places = list(range(len(columns)))
+    while True:
+        widths = column_widths([columns[p] for p in places], [[row[p] for p in places] for row in cells], room)
+        if widths is not None:
+            return places, widths
+        spare = max(places, key=lambda place: columns[place].spare)
+        if not columns[spare].spare:
+            return None
+        places.remove(spare)
 
 
 def column_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
     """How wide each column may be where lines have `room` characters, two between columns; the widest gives way.
 
-    No number is ever broken, nor a word up to `UNBROKEN` characters. None: the lines are too short for that.
+    No number is ever broken, nor a column that may be left out instead, nor a word up to `UNBROKEN` characters. None:
+    the lines are too short for that.
     """
     natural, least = [], []
     for at, column in enumerate(columns):
@@ -107,7 +129,7 @@ def column_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], roo
         longest = max(map(_cells, words), default=1)
         whole = max(map(_cells, shown), default=1)
         natural.append(max(_cells(column.title), whole, 1))
-        least.append(max(longest, whole) if column.number else min(longest, UNBROKEN))
+        least.append(max(longest, whole) if column.number or column.spare else min(longest, UNBROKEN))
     room -= 2 * (len(columns) - 1)
     if sum(least) > room:
         return None

@@ -84,11 +84,11 @@ def removed_table(removed: Iterable[Row]) -> None:
 def candidate_table(candidates: Iterable[Row]) -> None:
     columns = [
         Column("model"),
-        Column("from"),
+        Column("from", spare=1),
         Column("location"),
         Column("state"),
         Column("input", True),
-        Column("output reserve", True),
+        Column("output reserve", True, 2),
         Column("window", True),
         Column("cost at most", True),
         Column("fit"),

@@ -17,9 +17,10 @@ def show(answer: Mapping[str, Any], fields: Sequence[str], spark: str) -> None:
     """The table, with its totals last; a line of bars above it where there is one."""
     columns = [
         *(Column(field) for field in fields),
-        *(Column(name, True) for name in ("requests", "attempts", "input", "output", "cost", "share")),
-        *(Column(name, True) for name in ("ok", "median", "first token", "tokens/s")),
-    ]
+        Column("requests", True), Column("attempts", True, 5), Column("input", True, 1), Column("output", True),
+        Column("cost", True), Column("share", True, 4), Column("ok", True), Column("median", True, 2),
+        Column("first token", True, 6), Column("tokens/s", True, 3),
+    ]  # fmt: skip
     rows = []
     for group in rows_of(answer.get("groups")):
         key = group.get("key")

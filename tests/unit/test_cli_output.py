@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli.common import CliError
-from app.cli.output import Column, column_widths, dollars, milliseconds, number, plain_table, printable, table
+from app.cli.output import Column, column_widths, dollars, fitting, milliseconds, number, plain_table, printable, table
 from app.cli.request import MOST_BYTES, read_file, read_query
 from app.cli.show import MOST_ALIKE, context_table
 from app.cli.usage import Period, local_zone, span
@@ -55,12 +56,17 @@ WIDE = (Column("model"), Column("requests", True), Column("cost", True), Column(
 ROWS = [["ollama/llama3:8b", "1,234,567", "$15.0000", "window: config, output: litellm"], ["gpt-4o", "1", "$0", ""]]
 
 
-def shown_at(width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def shown_at(
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: Sequence[Column] = WIDE,
+    rows: Sequence[Sequence[str]] = ROWS,
+) -> list[str]:
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     out = Terminal()
-    table(WIDE, ROWS, out=out)
+    table(columns, rows, out=out)
     return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -84,6 +90,35 @@ def test_a_terminal_too_narrow_for_a_table_shows_records(monkeypatch: pytest.Mon
         "requests  1",
         "cost      $0",
     ]
+
+
+def test_what_may_be_left_out_goes_before_the_table_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (*WIDE[:2], Column("attempts", True, 1), Column("median", True, 2), Column("cost", True))
+    rows = [["ollama/llama3:8b", "1,234,567", "1,234,570", "812 ms", "$15.0000"]]
+    head, shown, *rest = shown_at(55, monkeypatch, columns, rows)
+    assert head.split() == ["model", "requests", "attempts", "cost"]
+    assert shown.split() == [*rows[0][:3], "$15.0000"]
+    assert rest == ["(no room for: median)"]
+
+
+@given(
+    st.lists(st.tuples(*[st.text("ab 1", max_size=20)] * 4), max_size=4),
+    st.tuples(st.just(0), *[st.integers(0, 3)] * 3),
+    st.integers(1, 90),
+)
+def test_no_more_is_left_out_than_must_be(rows: list[tuple[str, ...]], spare: tuple[int, ...], room: int) -> None:
+    columns = [Column(f"title {at}", bool(at % 2), first) for at, first in enumerate(spare)]
+    found = fitting(columns, rows, room)
+    kept = [at for at, first in enumerate(spare) if not first] if found is None else found[0]
+    gone = sorted({*range(4)} - {*kept}, key=lambda at: (spare[at], -at))  # the last to go first
+    assert kept == sorted(kept)
+    assert all(spare[at] for at in gone)
+    if found is None:
+        assert column_widths([columns[at] for at in kept], [[row[at] for at in kept] for row in rows], room) is None
+    elif gone:
+        assert max((spare[at] for at in kept), default=0) <= spare[gone[0]]
+        back = sorted([*kept, gone[0]])
+        assert column_widths([columns[at] for at in back], [[row[at] for at in back] for row in rows], room) is None
 
 
 @given(st.lists(st.tuples(*[st.text("ab 1", max_size=30)] * len(WIDE)), max_size=5), st.integers(1, 120))
