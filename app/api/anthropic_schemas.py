@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from app.api.foreign import Aim, Echoed, Foreign, Metadata, ModelName, OutputLimit, Share, StopText
+from app.api.json_text import dumps
 from app.api.schemas import JsonObject, Shown
-from app.api.wire import dumps
 from app.chat.service import ChatRequest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]

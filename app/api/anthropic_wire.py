@@ -14,8 +14,8 @@ from typing import Any, Final
 import orjson
 
 from app.api.dialects import anthropic_error
+from app.api.json_text import Json, dumps
 from app.api.openai_wire import Drained, call_id
-from app.api.wire import Json, dumps
 from app.llm.calls import ReasoningDelta, TextDelta, ToolCallDelta
 from app.llm.events import ContextBuilt, Done, Event, Failed
 

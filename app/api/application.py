@@ -62,7 +62,7 @@ from app.api.security import Door, DoorPolicy
 from app.api.sse import Patience
 from app.api.streams import OpenStreams
 from app.errors import InvalidRequest, NotFound, SidecarError
-from app.store.keys import PREFIX
+from app.store.client_key import PREFIX
 
 log = logging.getLogger(__name__)
 

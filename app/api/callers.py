@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from app.errors import Forbidden
-from app.store.keys import RIGHTS, ClientKey, Right
+from app.store.client_key import RIGHTS, ClientKey, Right
 
 
 @dataclass(frozen=True, slots=True)

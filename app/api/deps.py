@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from app.agents.notifications import Inbox
 from app.agents.service import AgentService
+from app.api.json_text import JSON, dumps
 from app.api.problems import request_id_of
 from app.api.results import Problem
 from app.api.resumable import KeepLimits, KeptAnswers
@@ -25,7 +26,6 @@ from app.api.sign_in import SignIn
 from app.api.sse import Patience
 from app.api.streams import OpenStreams
 from app.api.strictjson import parse_json
-from app.api.wire import JSON, dumps
 from app.chat.capture import SessionCapture
 from app.chat.service import ChatRequest
 from app.chat.sessions import Sessions

@@ -13,8 +13,8 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Scope
 
+from app.api.json_text import JSON, dumps
 from app.api.problems import problem_response, request_id_of
-from app.api.wire import JSON, dumps
 from app.config.redact import redact_patterns
 from app.errors import AnswerError, BudgetExceeded, Conflict, ContextTooLarge, ShuttingDown, SidecarError, UnknownModel
 

@@ -8,12 +8,13 @@ from starlette.requests import Request
 
 from app.api.callers import caller_of
 from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id, v1_router
+from app.api.json_text import Json
 from app.api.problems import MAX_LISTED
 from app.api.results import ExplainResult, Problem
 from app.api.schemas import ExplainBody
 from app.api.scope import within
 from app.api.usage_schemas import ReplayBody, ReplayResult
-from app.api.wire import Json, context_data, route_data
+from app.api.wire import context_data, route_data
 from app.errors import ConfigError, InvalidRequest
 from app.llm.events import CandidateEstimate, Explanation
 from app.routing.route import Route

@@ -10,10 +10,10 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from app.api.json_text import dumps
 from app.api.problems import Unexpected, problem_body, request_id_of
 from app.api.sse import RETRY, Patience, Pulse, abort
 from app.api.streams import Ended, OpenStreams, Watch, shutting_down
-from app.api.wire import dumps
 from app.errors import SidecarError
 
 log = logging.getLogger(__name__)

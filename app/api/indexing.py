@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from app.api.deps import Api, DirectRoute, api_of, body_docs, body_of, json_response, request_id, v1_router
 from app.api.index_schemas import IndexBody, IndexDropped, IndexList, IndexStatus, StopBody
+from app.api.json_text import Json
 from app.api.results import Problem
 from app.api.sse import EventStream
 from app.api.streams import Watch, shutting_down
-from app.api.wire import IndexDone, IndexProgress, Json, progress_data
+from app.api.wire import IndexDone, IndexProgress, progress_data
 from app.llm.events import Failed
 from app.memory.jobs import FolderStatus, Job
 from app.memory.manifest import Folder

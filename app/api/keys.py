@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.deps import api_of, body_docs, body_of, json_response, v1_router
+from app.api.json_text import Json
 from app.api.results import Problem, Result
 from app.api.schemas import Body, Id, TaskType
-from app.api.wire import Json
-from app.store.keys import RIGHTS, ClientKey
+from app.store.client_key import RIGHTS, ClientKey
 from app.store.tables import to_text
 
 router = v1_router("keys")

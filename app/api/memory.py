@@ -8,9 +8,9 @@ from starlette.requests import Request
 
 from app.api.callers import caller_of
 from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, v1_router
+from app.api.json_text import Json
 from app.api.memory_schemas import ChunksBody, ChunksResult, SearchBody, SearchResult
 from app.api.results import Problem
-from app.api.wire import Json
 from app.memory.hits import Hit
 
 router = v1_router("memory", route_class=DirectRoute)

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from app.api.deps import DirectRoute, api_of, body_docs, body_of, json_response, request_id
 from app.api.dialects import speaks_anthropic
 from app.api.foreign import aim_of, lane_of, offered_names
+from app.api.json_text import Json
 from app.api.openai_schemas import ChatCompletionBody, CompletionBody, EmbeddingBody
 from app.api.openai_wire import ChatChunks, ChatCompletion, TextChunks, TextCompletion
 from app.api.sse import EventStream, WholeAnswer
-from app.api.wire import Json
 from app.errors import UnknownModel
 from app.memory.embedder import Urgency
 

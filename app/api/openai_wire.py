@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from app.api.dialects import openai_error
-from app.api.wire import Json, dumps
+from app.api.json_text import Json, dumps
 from app.llm.calls import ReasoningDelta, TextDelta, ToolCallDelta
 from app.llm.events import ContextBuilt, Done, Event, Failed
 

@@ -20,10 +20,11 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.json_text import dumps
 from app.api.problems import Unexpected
 from app.api.sse import RETRY, Patience, Pulse, abort, encode
 from app.api.streams import Ended, OpenStreams, Watch, fault_of
-from app.api.wire import ENDINGS, dumps
+from app.api.wire import ENDINGS
 from app.errors import Conflict, SidecarError
 from app.llm.calls import TextDelta
 from app.llm.events import Event, Failed

@@ -16,7 +16,7 @@ from typing import Final
 
 from app.api.callers import Caller
 from app.errors import Forbidden
-from app.store.keys import Right
+from app.store.client_key import Right
 
 
 @dataclass(frozen=True, slots=True)

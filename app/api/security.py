@@ -31,7 +31,7 @@ from app.api.problems import Unexpected
 from app.api.rights import allow
 from app.api.sign_in import SignIn, cookie_name
 from app.errors import InvalidRequest, RequestError, SidecarError, Unauthorized
-from app.store.keys import PREFIX
+from app.store.client_key import PREFIX
 
 log = logging.getLogger(__name__)
 

@@ -29,9 +29,10 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.api.json_text import JSON, Json, dumps
 from app.api.problems import Unexpected, request_id_of
 from app.api.streams import Ended, OpenStreams, Watch, fault_of
-from app.api.wire import ENDINGS, EVENTS, JSON, Answer, Json, dumps
+from app.api.wire import ENDINGS, EVENTS, Answer
 from app.errors import SidecarError
 from app.llm.calls import TextDelta
 from app.llm.events import Event, Failed

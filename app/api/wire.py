@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-import orjson
-
+from app.api.json_text import Json
 from app.api.problems import problem_body
 from app.context.blocks import ContextWindow
 from app.llm.calls import ReasoningDelta, TextDelta, ToolCallDelta
 from app.llm.events import AttemptFailed, AttemptReport, ContextBuilt, Done, Event, Failed, RouteChosen
 from app.memory.progress import Progress
 from app.routing.route import Route
-
-Json: TypeAlias = dict[str, Any]
-JSON = "application/json"
-
-
-def dumps(value: Any) -> bytes:
-    """JSON as UTF-8 in one line. Half a surrogate pair, which no JSON reader agrees on, becomes U+FFFD."""
-    try:
-        return orjson.dumps(value, default=str)
-    except TypeError:
-        text = json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def route_data(request_id: str, route: Route) -> Json:

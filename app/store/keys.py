@@ -13,40 +13,21 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
 from app.errors import Conflict, NotFound
+from app.store.client_key import PREFIX, RIGHTS, ClientKey, Right
 from app.store.database import Database
 from app.store.tables import client_keys, from_text, to_text
 from app.store.writer import StoreUnavailable
 
-Right: TypeAlias = Literal["chat", "usage", "admin"]
-RIGHTS: Final[tuple[Right, ...]] = ("chat", "usage", "admin")
-PREFIX: Final = b"sk-sidecar-"
-"""What every key begins with, so that people, and the redactor, know one when they see it."""
 _SHAPE: Final = re.compile(rb"sk-sidecar-([0-9a-f]{12})-[A-Za-z0-9_-]{43}")
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
 """`last_used_at` is this coarse: a key in use costs one small write a minute."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientKey:
-    """One client's key, without the key."""
-
-    id: str
-    name: str
-    workspace: str | None
-    """The only workspace it acts in; None: any."""
-    rights: frozenset[Right]
-    task_type: str | None
-    """Of requests that name none."""
-    created_at: datetime
-    last_used_at: datetime | None = None
-    revoked_at: datetime | None = None
 
 
 class ClientKeys:
