@@ -38,11 +38,11 @@ _BUILDS = """
     WHERE kind = 'pipeline' AND json_extract(document, '$.state') = 'failing' ORDER BY updated_at DESC LIMIT 20
 """
 _COST = """
-    SELECT model, location, count(DISTINCT request_id) AS requests, coalesce(sum(input_tokens), 0) AS input_tokens,
+    SELECT model, location, count(*) AS calls, coalesce(sum(input_tokens), 0) AS input_tokens,
         coalesce(sum(output_tokens), 0) AS output_tokens, coalesce(sum(cost_micro_usd), 0) AS micro_usd,
         sum(cost_micro_usd IS NULL AND status = 'ok') AS unpriced
     FROM llm_usage_log WHERE created_at >= :since AND created_at < :until GROUP BY model, location
-    ORDER BY micro_usd DESC, requests DESC
+    ORDER BY micro_usd DESC, calls DESC
 """
 _REQUESTS = """
     SELECT count(DISTINCT request_id) AS requests,
@@ -115,7 +115,8 @@ class ModelUse:
     """One model. `micro_usd` leaves out the `unpriced` answers, whose cost nobody knows."""
 
     model: str
-    requests: int
+    calls: int
+    """Of one request there may be several, and by several models."""
     tokens: int
     micro_usd: int
     unpriced: int
@@ -192,7 +193,7 @@ def _build(agent: str, name: str, found: Mapping[str, Any]) -> BrokenBuild:
 
 def _model_use(row: Mapping[str, Any]) -> ModelUse:
     tokens = int(row["input_tokens"]) + int(row["output_tokens"])
-    return ModelUse(row["model"], row["requests"], tokens, row["micro_usd"], row["unpriced"] or 0)
+    return ModelUse(row["model"], row["calls"], tokens, row["micro_usd"], row["unpriced"] or 0)
 
 
 def _object(text: str | None) -> dict[str, Any]:

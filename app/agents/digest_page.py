@@ -103,11 +103,11 @@ def _cost(facts: Facts, budgets: Sequence[BudgetState]) -> Iterator[str]:
         before = f", {_dollars(facts.spent_before)} in the time before" if facts.spent_before else ""
         spent = f"**{_dollars(facts.micro_usd)}**{before}"
         yield f"{_many(facts.requests, 'request')} for {spent}; {facts.local_requests} on your own machines.\n"
-        yield "| model | requests | tokens | cost |"
+        yield "| model | calls | tokens | cost |"
         yield "| --- | ---: | ---: | ---: |"
         for model in facts.models[:6]:
             cost = _dollars(model.micro_usd) + (f" + {model.unpriced} unknown" if model.unpriced else "")
-            yield f"| {_cell(model.model)} | {model.requests:,} | {model.tokens:,} | {cost} |"
+            yield f"| {_cell(model.model)} | {model.calls:,} | {model.tokens:,} | {cost} |"
         yield ""
     known = [state for state in budgets if state.used_usd is not None]
     for state in known:
