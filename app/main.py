@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHORT_TOKEN: Final = 16
-"""Characters under which a token is worth a warning; those we make have 43."""
-"""Characters; anything shorter can be guessed through an open port. Our own have 43."""
+"""Characters under which a token is worth a warning: it can be guessed through an open port. Our own have 43."""
 STREAMS_END_SECONDS: Final = 2
 """How long open answers may take to say their last word; the whole shutdown has 5 s."""
 TICKS_PER_SECOND: Final = 10

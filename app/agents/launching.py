@@ -15,7 +15,7 @@ from app.agents.registry import Registered, Registry
 from app.agents.runs import Live, Runs
 from app.config.loader import Config
 from app.config.schema import Profile
-from app.errors import Conflict, SidecarError, UnknownWorkspace
+from app.errors import Conflict, SidecarError
 from app.llm.clock import Clock
 
 
@@ -37,13 +37,7 @@ class Launcher:
 
     def profile_of(self, registered: Registered, workspace: str | None) -> Profile:
         """The workspace asked for, else the entry's, else the default one. Raises `UnknownWorkspace`."""
-        config = self._config()
-        name = workspace or registered.entry.workspace or config.profiles.default_workspace
-        profile = config.profile(name)
-        if profile is None:
-            known = ", ".join(p.id for p in config.profiles.profiles)
-            raise UnknownWorkspace(f"there is no workspace {name!r}; profiles.yaml has: {known}", field="workspace")
-        return profile
+        return self._config().known_profile(workspace or registered.entry.workspace or None)
 
     def zone(self, registered: Registered) -> tzinfo:
         """The agent's, else its workspace's, else the machine's."""

@@ -102,12 +102,11 @@ class Inbox:
         """Store and deliver it. Its id; None where the same was told within its cool-down. Raises
         `StoreUnavailable`."""
         now = self._now()
-        profile = self._config().profile(news.workspace)
         made = Notification(
             id=uuid.uuid4().hex,
             seq=0,
             workspace=news.workspace,
-            private=news.private or profile is None or profile.block_cloud_apis,
+            private=news.private or self._config().is_private(news.workspace),
             kind=news.kind,
             severity=news.severity,
             title=news.title[:200],

@@ -28,8 +28,7 @@ from app.chat.records import (
 )
 from app.chat.turns import Line
 from app.config.loader import Config
-from app.config.schema import Profile
-from app.errors import InvalidRequest, UnknownWorkspace
+from app.errors import InvalidRequest
 from app.memory.embedder import Embedder
 from app.store.database import Database
 from app.store.tables import to_text
@@ -82,7 +81,7 @@ class Sessions:
         Raises `Conflict` (`session_exists`), `UnknownWorkspace`, `InvalidRequest`, `StoreUnavailable`.
         """
         name = check_id(session_id) if session_id is not None else uuid.uuid4().hex
-        profile = self._profile(workspace or self._config().profiles.default_workspace)
+        profile = self._config().known_profile(workspace or None)
         _check_amount(messages)
         now = self._now()
         session = Session(name, profile.id, profile.block_cloud_apis, title, now, now, len(messages))
@@ -101,7 +100,7 @@ class Sessions:
     async def page(self, *, workspace: str | None = None, limit: int = 50, cursor: str | None = None) -> SessionPage:
         """The latest used first, of one workspace or of all. Raises `UnknownWorkspace`, `InvalidRequest`."""
         if workspace is not None:
-            self._profile(workspace)
+            self._config().known_profile(workspace)
         size = _page_size(limit)
         before = decode_cursor(cursor) if cursor else None
         key = (before.created_at, before.id) if before else None
@@ -173,8 +172,7 @@ class Sessions:
     async def _is_private_now(self, name: str) -> bool:
         held = self._cache.get(name)
         session = held.session if held else await self._database.read(lambda c: rows.get_session(c, name))
-        profile = self._config().profile(session.workspace)
-        return profile is None or profile.block_cloud_apis  # a workspace nobody knows any more is no public one
+        return self._config().is_private(session.workspace)
 
     async def read(
         self, session_id: str, *, after: int = -1, before: int | None = None, limit: int = 100
@@ -257,15 +255,6 @@ class Sessions:
         """End what runs in the background, letting changes that were begun reach the disk."""
         await self._index.aclose()
         await self._changes.aclose(cancel=False)
-
-    def _profile(self, workspace: str) -> Profile:
-        profile = self._config().profile(workspace)
-        if profile is None:
-            known = ", ".join(p.id for p in self._config().profiles.profiles)
-            raise UnknownWorkspace(
-                f"there is no workspace {workspace!r}; profiles.yaml has: {known}", field="workspace"
-            )
-        return profile
 
 
 def _check_amount(messages: Sequence[NewMessage]) -> None:

@@ -22,7 +22,7 @@ from app.config.problems import schema_problems
 from app.config.redact import redact_patterns
 from app.config.schema import AgentsFile, Entry, ModelEntry, ModelsFile, Profile, ProfilesFile, RoutingFile
 from app.config.yamlfile import KeyPath, YamlFile, YamlRefused
-from app.errors import ConfigError, ConfigProblem
+from app.errors import ConfigError, ConfigProblem, UnknownWorkspace
 
 REQUIRED_FILES = ("models.yaml", "routing.yaml")
 OPTIONAL_FILES = ("profiles.yaml", "agents.yaml")
@@ -51,6 +51,21 @@ class Config:
     def profile(self, workspace: str) -> Profile | None:
         """The profile of a workspace, or None: then the workspace is unknown and must be refused."""
         return next((p for p in self.profiles.profiles if p.id == workspace), None)
+
+    def known_profile(self, workspace: str | None) -> Profile:
+        """The profile of a workspace; None: the default one's. Raises `UnknownWorkspace`: an unknown one is never
+        treated as public."""
+        name = self.profiles.default_workspace if workspace is None else workspace
+        profile = self.profile(name)
+        if profile is None:
+            known = ", ".join(p.id for p in self.profiles.profiles)
+            raise UnknownWorkspace(f"there is no workspace {name!r}; profiles.yaml has: {known}", field="workspace")
+        return profile
+
+    def is_private(self, workspace: str) -> bool:
+        """Whether nothing of the workspace may leave the machine. One that nobody knows (any more) is no public one."""
+        profile = self.profile(workspace)
+        return profile is None or profile.block_cloud_apis
 
     @property
     def default_profile(self) -> Profile:

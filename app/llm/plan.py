@@ -11,7 +11,6 @@ from app.config.loader import Config
 from app.config.schema import Profile
 from app.context.blocks import Material
 from app.context.builder import ContextBuilder, Prepared
-from app.errors import UnknownWorkspace
 from app.llm.calls import ModelRequest
 from app.routing.catalog import ModelCatalog
 from app.routing.code import contains_code, messages_contain_code
@@ -35,13 +34,7 @@ class Policy:
 
     def profile(self, workspace: str) -> Profile:
         """The workspace's profile. Raises `UnknownWorkspace`: an unknown one is never treated as public."""
-        profile = self.config.profile(workspace)
-        if profile is None:
-            known = ", ".join(p.id for p in self.config.profiles.profiles)
-            raise UnknownWorkspace(
-                f"there is no workspace {workspace!r}; profiles.yaml has: {known}", field="workspace"
-            )
-        return profile
+        return self.config.known_profile(workspace)
 
 
 @dataclass(frozen=True, slots=True)

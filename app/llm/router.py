@@ -244,8 +244,8 @@ class ModelRouter:
     def _require_permitted(self, plan: Plan, model: ModelSpec) -> None:
         """Where the workspace has become private since the plan was made (a pause, a wait for a slot, a summary), what
         has not gone out yet stays here. Raises `EgressBlocked`."""
-        profile = self._policy().config.profile(plan.request.workspace)
-        if not permitted(model, local_only=profile is None or profile.block_cloud_apis).allowed:
+        private = self._policy().config.is_private(plan.request.workspace)
+        if not permitted(model, local_only=private).allowed:
             raise EgressBlocked(f"{model.id} is a cloud model, and the workspace has become private meanwhile")
 
     def _slot(self, progress: Progress) -> Hold:

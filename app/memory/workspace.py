@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from app.config.loader import Config
 from app.config.schema import Profile
-from app.errors import UnknownWorkspace
 from app.memory import index_rows
 from app.memory.chunks import Chunk
 from app.memory.embedder import Embedder, Urgency
@@ -36,13 +35,7 @@ class WorkspaceMemory:
 
     def profile(self, workspace: str | None) -> Profile:
         """The workspace's profile; None: the default one's. Raises `UnknownWorkspace`."""
-        config = self._config()
-        name = workspace or config.profiles.default_workspace
-        profile = config.profile(name)
-        if profile is None:
-            known = ", ".join(p.id for p in config.profiles.profiles)
-            raise UnknownWorkspace(f"there is no workspace {name!r}; profiles.yaml has: {known}", field="workspace")
-        return profile
+        return self._config().known_profile(workspace or None)
 
     @property
     def searched_by(self) -> str:

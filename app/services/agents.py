@@ -26,7 +26,6 @@ from app.agents.session_capture import SessionCaptureAgent
 from app.chat.learning import Learning
 from app.chat.sessions import Sessions
 from app.config.loader import Config
-from app.config.schema import Profile
 from app.config.watcher import ConfigStore
 from app.llm.clock import Clock
 from app.llm.connections import LOCALHOST
@@ -99,7 +98,7 @@ async def open_agents(
         http=lambda workspace, hosts, private: OutsideClient(
             outside, lambda: reach_of(config(), workspace, hosts, private())
         ),
-        private_now=lambda workspace: is_private(config().profile(workspace)),
+        private_now=lambda workspace: config().is_private(workspace),
         notifications=partial(AgentNotifications, inbox),
     )
     service = AgentService(tools, Registry(own, config), config)
@@ -149,16 +148,11 @@ def chores_of(database: Database, memory: WorkspaceMemory, usage: UsageService, 
     )
 
 
-def is_private(profile: Profile | None) -> bool:
-    """A workspace that is gone is no public one."""
-    return profile is None or profile.block_cloud_apis
-
-
 def reach_of(config: Config, workspace: str, hosts: Sequence[str], private: bool) -> Reach:
     """Where an agent may go at this moment: this machine and the trusted hosts, and where the workspace is open, and
     the run not `private`, the hosts of its entry."""
     near = frozenset({*LOCALHOST, "localhost", *map(normal_host, config.models.trusted_hosts)})
-    if is_private(config.profile(workspace)):
+    if config.is_private(workspace):
         because = (
             f"the workspace {workspace} is private (block_cloud_apis): only this machine and trusted hosts are asked"
         )

@@ -39,7 +39,6 @@ from app.memory.embedder import Embedder
 from app.memory.graph import EntityGraph
 from app.memory.index import WorkspaceIndex
 from app.memory.workspace import WorkspaceMemory
-from app.services.agents import is_private
 from app.store.database import Database
 from tests.fakes.sidecar import write_config
 
@@ -232,7 +231,7 @@ async def open_agent_service(
         clock=used,
         redact=lambda text: text,
         http=lambda workspace, hosts, private: ClosedHttp(),
-        private_now=lambda workspace: is_private(opened.config.profile(workspace)),
+        private_now=lambda workspace: opened.config.is_private(workspace),
         notifications=noted,
     )
     service = AgentService(tools, Registry(agents, in_force), in_force)
