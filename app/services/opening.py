@@ -6,8 +6,9 @@ thread behind it, and a request that needs it waits. Everything opened here is c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from app.agents.cron import check_schedules
 from app.agents.registry import check_agents
@@ -113,49 +114,15 @@ async def _open(
     ledger = await UsageLedger.open(database, now=clock.now(), limits=ledger_limits)
     stack.push_async_callback(ledger.close)
 
-    # Closed after the transport: llama.cpp's end waits for its open connections.
-    embedded = EmbeddedModels()
-    stack.push_async_callback(embedded.aclose)
-    transport = await stack.enter_async_context(Transport())
-
-    def trust(current: Config) -> None:
-        policy = EgressPolicy.local_only(current.models.trusted_hosts)
-        transport.trust(policy, hosts_file_addresses(policies.current.catalog.hosts()))
-
-    trust(config.current)
-    config.subscribe(trust)
-
-    counter = TokenCounter()
-    stack.callback(counter.close)
-    translator = Translator(secrets.redact)
-    client = LLMClient(translator, transport, embedded, secrets, lambda text: counter.count(text, "builtin"))
-    builder = ContextBuilder(counter)
-    calibrator = Calibrator(settings.data_dir / "calibration.json", clock.monotonic)
-    stack.callback(calibrator.save)
-    budgets = await Budgets.open(database, in_force, clock.now)
+    models = await _open_models(settings, config, policies, secrets, database, ledger, clock, stack)
+    router, counter, budgets = models.router, models.counter, models.budgets
     outside = Outside()
     stack.callback(outside.close)
-    desk = Desk(client, ledger, counter, calibrator, clock, budgets)
-    router = ModelRouter(lambda: policies.current, Fitter(builder, calibrator), desk, BreakerBoard(clock.monotonic))
-    embedder = Embedder(default_folder())
-    stack.push_async_callback(embedder.aclose)
-    index = WorkspaceIndex(settings.data_dir / "index", embedder)
-    stack.push_async_callback(index.aclose)
-    memory = WorkspaceMemory(index, embedder, in_force)
-    entities = EntityGraph(database, memory.profile, clock.now, embedder)
-    stack.push_async_callback(entities.aclose)
-    extraction = EntityExtraction(
-        entities, router, SpacyRecogniser(), lambda workspace: memory.profile(workspace).id, secrets.redact
-    )
-    manifest = Manifest(database)
-    code = CodeEntities(entities, memory.was_private)
-    indexer = FolderIndexer(memory, manifest, observer=code, clock=clock.monotonic)
-    indexing = IndexJobs(memory, manifest, indexer, clock.now)
-    stack.push_async_callback(indexing.aclose)
+    known = _open_knowledge(settings, database, in_force, router, clock, secrets, stack)
+    embedder, memory, entities = known.embedder, known.memory, known.entities
     sessions = Sessions(database, in_force, clock.now, embedder)
     stack.push_async_callback(sessions.aclose)
     sessions.on_delete.append(lambda workspace, session_id: entities.forget(workspace, [session_origin(session_id)]))
-    learning = Learning(extraction, database, manifest, memory.was_private)
     summaries = RollingSummaries(sessions, router, counter, in_force, clock.now)
     stack.push_async_callback(summaries.aclose)
     past = PastSessions(database, embedder)
@@ -175,7 +142,7 @@ async def _open(
         usage=usage,
         embedder=embedder,
         memory=memory,
-        learning=learning,
+        learning=known.learning,
         entities=entities,
         router=router,
         sessions=sessions,
@@ -197,16 +164,16 @@ async def _open(
         happenings=happenings,
         reports=UsageReports(database),
         usage=usage,
-        translator=translator,
+        translator=models.translator,
         counter=counter,
-        discovery=Discovery(transport, clock.monotonic, secrets.aget),
+        discovery=Discovery(models.transport, clock.monotonic, secrets.aget),
         router=router,
         embedder=embedder,
         memory=memory,
         entities=entities,
-        extraction=extraction,
-        learning=learning,
-        indexing=indexing,
+        extraction=known.extraction,
+        learning=known.learning,
+        indexing=known.indexing,
         sessions=sessions,
         capture=SessionCapture(sessions, router, in_force, clock.now),
         summaries=summaries,
@@ -216,3 +183,89 @@ async def _open(
         token=token,
         started_at=clock.now(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """What asks models, and what that takes."""
+
+    transport: Transport
+    translator: Translator
+    counter: TokenCounter
+    budgets: Budgets
+    router: ModelRouter
+
+
+async def _open_models(
+    settings: Settings,
+    config: ConfigStore,
+    policies: PolicyHolder,
+    secrets: Secrets,
+    database: Database,
+    ledger: UsageLedger,
+    clock: Clock,
+    stack: AsyncExitStack,
+) -> _Models:
+    # Closed after the transport: llama.cpp's end waits for its open connections.
+    embedded = EmbeddedModels()
+    stack.push_async_callback(embedded.aclose)
+    transport = await stack.enter_async_context(Transport())
+
+    def trust(current: Config) -> None:
+        policy = EgressPolicy.local_only(current.models.trusted_hosts)
+        transport.trust(policy, hosts_file_addresses(policies.current.catalog.hosts()))
+
+    trust(config.current)
+    config.subscribe(trust)
+
+    counter = TokenCounter()
+    stack.callback(counter.close)
+    translator = Translator(secrets.redact)
+    client = LLMClient(translator, transport, embedded, secrets, lambda text: counter.count(text, "builtin"))
+    builder = ContextBuilder(counter)
+    calibrator = Calibrator(settings.data_dir / "calibration.json", clock.monotonic)
+    stack.callback(calibrator.save)
+    budgets = await Budgets.open(database, lambda: policies.current.config, clock.now)
+    desk = Desk(client, ledger, counter, calibrator, clock, budgets)
+    router = ModelRouter(lambda: policies.current, Fitter(builder, calibrator), desk, BreakerBoard(clock.monotonic))
+    return _Models(transport, translator, counter, budgets, router)
+
+
+@dataclass(frozen=True, slots=True)
+class _Knowledge:
+    """What workspaces know: their index and their entities, and what reads them in."""
+
+    embedder: Embedder
+    memory: WorkspaceMemory
+    entities: EntityGraph
+    extraction: EntityExtraction
+    indexing: IndexJobs
+    learning: Learning
+
+
+def _open_knowledge(
+    settings: Settings,
+    database: Database,
+    in_force: Callable[[], Config],
+    router: ModelRouter,
+    clock: Clock,
+    secrets: Secrets,
+    stack: AsyncExitStack,
+) -> _Knowledge:
+    embedder = Embedder(default_folder())
+    stack.push_async_callback(embedder.aclose)
+    index = WorkspaceIndex(settings.data_dir / "index", embedder)
+    stack.push_async_callback(index.aclose)
+    memory = WorkspaceMemory(index, embedder, in_force)
+    entities = EntityGraph(database, memory.profile, clock.now, embedder)
+    stack.push_async_callback(entities.aclose)
+    extraction = EntityExtraction(
+        entities, router, SpacyRecogniser(), lambda workspace: memory.profile(workspace).id, secrets.redact
+    )
+    manifest = Manifest(database)
+    code = CodeEntities(entities, memory.was_private)
+    indexer = FolderIndexer(memory, manifest, observer=code, clock=clock.monotonic)
+    indexing = IndexJobs(memory, manifest, indexer, clock.now)
+    stack.push_async_callback(indexing.aclose)
+    learning = Learning(extraction, database, manifest, memory.was_private)
+    return _Knowledge(embedder, memory, entities, extraction, indexing, learning)
