@@ -33,11 +33,12 @@ def _text(moment: datetime | None) -> str | None:
 
 
 def add(connection: Connection, runs: Iterable[Run]) -> list[str]:
-    """Insert runs; one whose due time has its row already is left alone. Returns the ids that are new."""
+    """Insert runs; one whose due time, Idempotency-Key or id has its row already is left alone. Returns the ids that
+    are new."""
     added = []
     for run in runs:
         statement = insert(agent_runs).values(_values(run))
-        result = connection.execute(statement.on_conflict_do_nothing(index_elements=["agent", "scheduled_at"]))
+        result = connection.execute(statement.on_conflict_do_nothing())
         if result.rowcount:
             added.append(run.id)
     return added

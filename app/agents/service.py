@@ -136,25 +136,23 @@ class AgentService:
         )
         other = self.runs.live(name)
         if other is not None and idempotency_key is not None and other.idempotency_key == idempotency_key:
-            return other  # sent twice at once
+            return _same(other, fingerprint)  # sent twice at once
         live = self.runs.reserve(run)
         try:
-            await self._database.write(lambda connection: run_rows.add(connection, [run]))
+            added = await self._database.write(lambda connection: run_rows.add(connection, [run]))
         except BaseException:
             self.runs.release(live)
             raise
+        if not added:  # the key was used while we looked for it: for another agent, or for a run that is over by now
+            self.runs.release(live)
+            assert idempotency_key is not None, "nothing else of a triggered run may be there already"
+            return await self._known_key(idempotency_key, fingerprint) or run
         self._launcher.launch(live, registered, 0.0)
         return run
 
     async def _known_key(self, key: str, fingerprint: str) -> Run | None:
         known = await self._database.read(lambda connection: run_rows.by_key(connection, key))
-        if known is not None and known.fingerprint != fingerprint:
-            raise InvalidRequest(
-                "this Idempotency-Key was used for another request",
-                code="idempotency_key_reused",
-                field="Idempotency-Key",
-            )
-        return known
+        return None if known is None else _same(known, fingerprint)
 
     async def pause(self, name: str, because: str = "somebody paused it") -> AgentView:
         """Its schedule rests until `resume`, also over restarts; it can still be triggered. Raises `NotFound`."""
@@ -281,6 +279,15 @@ def _check_ready(registered: Registered) -> None:
     if registered.lacks:
         lacks = "; ".join(f"{lack.what} ({lack.remedy})" for lack in registered.lacks)
         raise Conflict(f"the agent `{registered.entry.name}` cannot run yet: {lacks}", code="agent_not_ready")
+
+
+def _same(known: Run, fingerprint: str) -> Run:
+    """The run that a key was used for, if that was for the same request. Raises `InvalidRequest`."""
+    if known.fingerprint != fingerprint:
+        raise InvalidRequest(
+            "this Idempotency-Key was used for another request", code="idempotency_key_reused", field="Idempotency-Key"
+        )
+    return known
 
 
 def _fingerprint(name: str, workspace: str, given: Mapping[str, Any], dry_run: bool) -> str:
