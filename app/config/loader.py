@@ -44,7 +44,7 @@ class Config:
     path: Path
     """The folder."""
     files: tuple[str, ...]
-    """The files that were there."""
+    """The files that were there and said something."""
     warnings: tuple[str, ...] = ()
     """Sentences about what works but may not be meant."""
 
@@ -90,7 +90,7 @@ def load(
     """The configuration of folder `path`.
 
     `known` says which model names can be resolved without being listed (default: litellm's bundled data); `must_exist`
-    are the files that may not be absent. Raises `ConfigError` with every problem found.
+    are the files that may be neither absent nor empty. Raises `ConfigError` with every problem found.
     """
     config, problems = _examine(path, checks, known or BundledModels(), must_exist)
     if config is None or problems:
@@ -131,7 +131,8 @@ def _assemble(
     warnings = tuple(find_warnings(models, routing, profiles))
     profiles = _with_default(profiles)
     models = models.model_copy(update={"models": tuple(_absolute_gguf(m, path) for m in models.models)})
-    return Config(models, routing, profiles, agents, _fingerprint(files), path, tuple(files), warnings)
+    there = tuple(name for name, file in files.items() if file.data is not None)
+    return Config(models, routing, profiles, agents, _fingerprint(files), path, there, warnings)
 
 
 _EMPTY = YamlFile("", None, b"")
@@ -142,7 +143,10 @@ def _read_all(path: Path, must_exist: Collection[str]) -> tuple[dict[str, YamlFi
     problems: list[ConfigProblem] = []
     for name in FILES:
         try:
-            files[name] = yamlfile.read(path / name)
+            files[name] = file = yamlfile.read(path / name)
+            if file.data is None and name in must_exist and name in OPTIONAL_FILES:
+                # Half a save, or a full disk: without its profiles a private workspace would be a new, public one.
+                problems.append(ConfigProblem(name, "", "said something and is empty now; restart if that is meant"))
         except FileNotFoundError:
             problems += _absent(path, name, must_exist)
         except YamlRefused as refused:

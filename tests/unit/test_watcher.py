@@ -127,6 +127,28 @@ def test_profiles_that_vanish_do_not_open_a_private_workspace(folder: Path) -> N
     assert "put it back, or restart" in str(store.status.last_error and store.status.last_error[0])
 
 
+@pytest.mark.parametrize("half_saved", ["", "\n", "# profiles: ...\n"])
+def test_profiles_saved_by_half_do_not_open_a_private_workspace(folder: Path, half_saved: str) -> None:
+    """An editor that empties the file before it writes it, a full disk: nobody has said that nothing is private."""
+    (folder / "profiles.yaml").write_text("profiles: [{id: default, block_cloud_apis: true}]\n")
+    store = ConfigStore(folder)
+    assert store.current.is_private("default")
+    (folder / "profiles.yaml").write_text(half_saved)
+    assert not store.reload()
+    assert store.current.is_private("default")
+    ((problem),) = store.status.last_error or ()
+    assert str(problem) == "profiles.yaml: said something and is empty now; restart if that is meant"
+
+
+def test_a_file_that_never_said_anything_may_go_on_so(folder: Path) -> None:
+    (folder / "agents.yaml").write_text("# none yet\n")
+    store = ConfigStore(folder)
+    (folder / "models.yaml").write_text(models(2000))
+    assert store.reload()
+    (folder / "agents.yaml").unlink()
+    assert store.reload()
+
+
 def test_a_subscriber_that_fails_does_not_stop_the_others(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = ConfigStore(folder)
     seen: list[Config] = []
