@@ -133,9 +133,13 @@ def remove(connection: Connection, session_id: str) -> str:
     return str(workspace)
 
 
-def put_state(connection: Connection, session_id: str, record: StateRecord, of: Session | None = None) -> None:
+def put_state(
+    connection: Connection, session_id: str, record: StateRecord, *, private: bool, of: Session | None = None
+) -> None:
     """Raises `NotFound`."""
     _require(connection, session_id, of)
+    if private:
+        make_private(connection, session_id)
     values = {
         "state": orjson.dumps(record.state).decode(),
         "updated_at": to_text(record.updated_at),

@@ -194,13 +194,16 @@ class Sessions:
         return await self._database.read(lambda connection: rows.get_state(connection, name))
 
     async def put_state(self, session_id: str, record: StateRecord, of: Session | None = None) -> None:
-        """Replace the state. Raises `NotFound`, `StoreUnavailable`."""
+        """Replace the state; what is said of a session while its workspace is private makes it private, too. Raises
+        `NotFound`, `StoreUnavailable`."""
         name = check_id(session_id)
 
         async def put() -> None:
-            await self._database.write(lambda connection: rows.put_state(connection, name, record, of))
+            private = await self._is_private_now(name)
+            await self._database.write(lambda c: rows.put_state(c, name, record, private=private, of=of))
             if (held := self._cache.get(name)) is not None:
                 held.state = record
+                held.session = replace(held.session, private=held.session.private or private)
 
         await self._changes.run(name, put)
 

@@ -262,14 +262,23 @@ async def test_the_latest_used_come_first(database: Database, config: Config) ->
     await sessions.aclose()
 
 
-async def test_what_is_written_while_the_workspace_is_private_stays_private(database: Database, config: Config) -> None:
+@pytest.mark.parametrize("loaded", [False, True], ids=["", "in memory"])
+@pytest.mark.parametrize("what", ["messages", "state"])
+async def test_what_is_written_while_the_workspace_is_private_stays_private(
+    database: Database, config: Config, what: str, loaded: bool
+) -> None:
     current = config
     sessions = Sessions(database, lambda: current, lambda: NOW)
     await sessions.create(session_id="s")
     assert not (await sessions.get("s"))[0].private
+    if loaded:
+        await sessions.load("s")
     closed = tuple(replace_profile(p, True) for p in config.profiles.profiles)
     current = replace(config, profiles=config.profiles.model_copy(update={"profiles": closed}))
-    await sessions.remember("s", said("secret"))
+    if what == "messages":
+        await sessions.remember("s", said("secret"))
+    else:
+        await sessions.put_state("s", StateRecord({"goal": "secret"}, NOW))
     current = config
     assert (await sessions.get("s"))[0].private
     assert (await sessions.load("s")).session.private
