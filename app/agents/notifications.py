@@ -93,6 +93,7 @@ class Inbox:
             about=alert.about,
             dedupe_key=alert.key,
             cool_down=timedelta(days=33),
+            private=alert.private,
         )
         task = asyncio.create_task(self._post_quietly(news))
         self._tasks.add(task)

@@ -39,6 +39,8 @@ class BudgetAlert:
     body: str
     about: dict[str, Any]
     """Which budget: `budget` (its key), `workspace`, `agent`, `task_type`, `period`, `period_start`."""
+    private: bool = False
+    """What it says comes of a private workspace, whosever inbox it goes to."""
 
 
 class AlertSink(Protocol):
@@ -54,30 +56,35 @@ class Alerts:
     note: Callable[[Told], None] = lambda told: None
     sinks: list[AlertSink] = field(default_factory=list)
 
-    def look(self, meter: Meter, workspace: str | None) -> None:
-        """Raise what is due. `workspace`: whose inbox; None: that of the budget."""
+    def look(self, meter: Meter, workspace: str | None, private: Callable[[], bool] = lambda: False) -> None:
+        """Raise what is due. `workspace`: whose inbox; None: that of the budget. `private`: whether what is spent tells
+        of a private workspace; asked where there is something to tell."""
         if not self.sinks:
             return
         for fraction in meter.limit.entry.alert_at:
             if meter.used and meter.fraction >= fraction:
-                self._threshold(meter, fraction, workspace)
+                self._threshold(meter, fraction, workspace, private)
         if meter.unpriced_calls and meter.limit.entry.unknown_price is None:
             body = "Calls to models without a price are not counted in it; set their prices in models.yaml."
-            self._raise(meter, "unpriced", "budget_unpriced", "warning", "a call of unknown price", body, workspace)
+            title = "a call of unknown price"
+            self._raise(meter, "unpriced", "budget_unpriced", "warning", title, body, workspace, private)
 
-    def acted(self, meter: Meter, reason: str, workspace: str | None) -> None:
+    def acted(
+        self, meter: Meter, reason: str, workspace: str | None, private: Callable[[], bool] = lambda: False
+    ) -> None:
         """The budget has kept a call from being made, or would have."""
         shadow, action = meter.limit.entry.shadow, _ACTIONS[meter.limit.entry.on_limit]
         title = f"would have {action}" if shadow else f"has {action}"
         severity: Severity = "info" if shadow else "critical"
-        self._raise(meter, "acted", "budget_acted", severity, title, f"{reason[:1].upper()}{reason[1:]}.", workspace)
+        body = f"{reason[:1].upper()}{reason[1:]}."
+        self._raise(meter, "acted", "budget_acted", severity, title, body, workspace, private)
 
-    def _threshold(self, meter: Meter, fraction: float, workspace: str | None) -> None:
+    def _threshold(self, meter: Meter, fraction: float, workspace: str | None, private: Callable[[], bool]) -> None:
         period = "by one request" if meter.limit.per_request else f"this {meter.limit.entry.period}"
         body = f"{dollars(meter.used)} of {dollars(meter.limit.micro_usd)} were spent {period}."
         severity: Severity = "critical" if fraction >= 1 else "warning" if fraction >= 0.8 else "info"
         title = f"{fraction:.0%} are used"
-        self._raise(meter, f"{fraction:g}", "budget_threshold", severity, title, body, workspace)
+        self._raise(meter, f"{fraction:g}", "budget_threshold", severity, title, body, workspace, private)
 
     def _raise(
         self,
@@ -88,6 +95,7 @@ class Alerts:
         title: str,
         body: str,
         workspace: str | None,
+        private: Callable[[], bool],
     ) -> None:
         start = to_text(meter.span.start)
         told = (meter.limit.key, start, occasion)
@@ -106,7 +114,7 @@ class Alerts:
         name = str(meter.limit)
         whole = f"{name[:1].upper()}{name[1:]}: {title}"
         where = workspace or meter.limit.workspace or ""
-        alert = BudgetAlert(":".join(("budget", *told)), kind, severity, where, whole, body, about)
+        alert = BudgetAlert(":".join(("budget", *told)), kind, severity, where, whole, body, about, private())
         for sink in self.sinks:
             sink.alert(alert)
 

@@ -120,7 +120,7 @@ class Budgets:
         """Have `sink` hear the alerts from now on, beside those who hear them already; what is due is raised now."""
         self._alerts.sinks.append(sink)
         for meter in self.meters():
-            self._alerts.look(meter, self._workspace(meter))
+            self._look(meter)
 
     def meters(self) -> tuple[Meter, ...]:
         """Every budget as it stands now, in the order of the configuration. To read."""
@@ -159,7 +159,7 @@ class Budgets:
         """
         refusals, shadows = self._refusals(scope, quote, spent)
         for refusal, meter in (*refusals, *shadows):
-            self._alerts.acted(meter, refusal.reason, self._workspace(meter))
+            self._alerts.acted(meter, refusal.reason, self._workspace(meter), self._private(meter, scope))
         if (refused := strictest([refusal for refusal, _ in refusals])) is not None:
             return refused
         covering = self.covering(scope)
@@ -206,12 +206,12 @@ class Budgets:
             if meter.limit.per_request:
                 before = meter.limit.standing_of(reservation.scope, reservation.spent).used
                 spent = before + meter.limit.used_of(amount)
-                self._alerts.look(replace(meter, used=spent), self._workspace(meter))
+                self._look(replace(meter, used=spent), reservation.scope)
                 continue
             if meter.span.holds(reservation.at):
                 meter.used += meter.limit.used_of(amount)
                 meter.unpriced_calls += amount.unpriced_calls
-            self._alerts.look(meter, self._workspace(meter))
+            self._look(meter, reservation.scope)
 
     def release(self, reservation: Reservation) -> None:
         """The call was never made. Releasing what is settled or released changes nothing."""
@@ -297,6 +297,23 @@ class Budgets:
             reservation.held.pop(meter, None)
             if meter.limit.covers(reservation.scope):
                 self._hold(reservation, (meter,))
+
+    def _look(self, meter: Meter, scope: Scope | None = None) -> None:
+        """Raise what is due. `scope`: of the call that has just ended."""
+        self._alerts.look(meter, self._workspace(meter), self._private(meter, scope))
+
+    def _private(self, meter: Meter, scope: Scope | None) -> Callable[[], bool]:
+        """Whether what an alert says comes of a private workspace: of its call, or of what was spent before. A budget
+        for several workspaces, an agent's for one, goes to the inbox of an open one, and from there to a webhook."""
+
+        def found() -> bool:
+            config, limit = self._in_force(), meter.limit
+            if scope is not None and config.is_private(scope.workspace):
+                return True
+            spent = () if limit.per_request else self._history.each(meter.span.start, meter.span.end)
+            return any(limit.covers(by) and config.is_private(by.workspace) for by, _, _ in spent)
+
+        return found
 
     def _workspace(self, meter: Meter) -> str:
         """Whose inbox an alert goes to: the budget's own workspace, else the one that requests use by default."""

@@ -23,6 +23,7 @@ from app.agents.notification_rows import Notification
 from app.agents.notifications import News
 from app.config.schema import NotificationSettings, Profile
 from app.errors import Unreachable
+from app.usage.alerts import BudgetAlert
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
 
 RULES = [{"name": "all", "conditions": {}, "model": "builtin/extractive"}]
@@ -220,6 +221,11 @@ async def test_nothing_private_reaches_a_webhook(tmp_path: Path) -> None:
         async with sidecar(tmp_path, notifications=settings) as running:
             for workspace in ("work", "gone"):
                 await running.services.inbox.post(News(workspace, "test", "private"))
+            # A budget for all, or an agent's: its inbox is an open workspace's, and what it says is not.
+            alert = BudgetAlert(
+                "k", "budget_threshold", "info", "open", "agent merger: 50%", "$1 of $2", {}, private=True
+            )
+            running.services.inbox.alert(alert)
             await running.services.inbox.delivered()
             await running.services.inbox.post(News("open", "test", "public"))
             await running.services.inbox.delivered()

@@ -32,6 +32,7 @@ def config(*budgets: dict[str, Any], **profile: Any) -> Config:
     """What `Budgets` reads of a configuration; the budgets are those of workspace `home`."""
     made = ProfilesFile.model_validate({"profiles": [{"id": "home", "budgets": list(budgets), **profile}]})
     found = SimpleNamespace(profiles=made, agents=AgentsFile(), default_profile=made.profiles[0])
+    found.is_private = lambda workspace: made.profiles[0].block_cloud_apis
     return cast(Config, found)
 
 
