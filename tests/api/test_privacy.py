@@ -25,7 +25,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none-of-anybodys-business")
     async with (
         FakeProvider() as cloud,
-        FakeProvider() as local,
+        FakeProvider(models={"small": 8192}) as local,
         running_sidecar(
             tmp_path,
             models=[
