@@ -114,11 +114,12 @@ class Attempt:
         """Whether the person has seen any of it: after that nothing may be retried silently."""
         return self.meter.first_content is not None
 
-    async def content(self, limits: Limits) -> AsyncGenerator[list[Content], None]:
-        """Batches of what the caller should see. Raises `AttemptError`."""
+    async def content(self, limits: Limits, private: bool = False) -> AsyncGenerator[list[Content], None]:
+        """Batches of what the caller should see. `private`: it may not leave the machine by now, whatever the route was
+        made for. Raises `AttemptError`."""
         self._asked = True
         meter, monotonic = self.meter, self._desk.clock.monotonic
-        async with aclosing(self._desk.client.stream(self._call(), limits)) as batches:
+        async with aclosing(self._desk.client.stream(self._call(private), limits)) as batches:
             async for batch in batches:
                 if content := meter.take(batch, monotonic()):
                     yield content
@@ -167,6 +168,9 @@ class Attempt:
 
     def abandon(self) -> None:
         """The caller has gone: settle as cancelled with what was used, without waiting for anything."""
+        if self._failed is not None:  # what it used is known, and is what the budgets were told
+            self._desk.ledger.settle_soon(self.id, replace(self._failed, status=Status.CANCELLED), self._receipt())
+            return
         output = self._desk.counter.count("".join(self.meter.texts), self.model.tokenizer)
         self._desk.ledger.settle_soon(self.id, self._settled(Status.CANCELLED, None, output), self._receipt())
 
@@ -204,12 +208,12 @@ class Attempt:
     def _receipt(self) -> Receipt:
         return build_receipt(self._plan.request.request_id, self._plan.facts, self._plan.route, self.window)
 
-    def _call(self) -> ModelCall:
+    def _call(self, private: bool) -> ModelCall:
         request, route = self._plan.request, self._plan.route
         return ModelCall(
             model=self.model,
             messages=self.window.messages,
-            local_only=route.local_only,
+            local_only=route.local_only or private,
             max_output_tokens=self._most_output(),
             temperature=request.temperature,
             stop=request.stop,

@@ -23,7 +23,7 @@ KEPT_SECONDS: Final = 30.0
 """How long a server's word is good for; a completion while typing must not ask twice."""
 ANSWER_SECONDS: Final = 2.0
 PATIENT_SECONDS: Final = 30.0
-"""For a server of another protocol: some do one thing at a time, and what it does now the prompt would wait for, too."""
+"""For a server of another protocol: some do one thing at a time, and the prompt would wait as long, too."""
 _UNKNOWN_THERE: Final = frozenset({400, 404, 405, 410, 415, 422, 501})
 """What a server answers that does not know the question. One that is busy, or wants another key, may know it."""
 REMEMBERED: Final = 256

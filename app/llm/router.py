@@ -207,8 +207,8 @@ class ModelRouter:
             failure: AttemptError | None = None
             try:
                 async with self._slot(progress):
-                    self._require_permitted(progress.plan, attempt.model)
-                    async with aclosing(attempt.content(self._limits(progress))) as batches:
+                    private = self._private_by_now(progress.plan, attempt.model)
+                    async with aclosing(attempt.content(self._limits(progress), private)) as batches:
                         async for batch in batches:
                             yield list(batch)
             except AttemptError as error:
@@ -241,12 +241,13 @@ class ModelRouter:
             if step.refitted:
                 yield [await self._built(progress)]
 
-    def _require_permitted(self, plan: Plan, model: ModelSpec) -> None:
+    def _private_by_now(self, plan: Plan, model: ModelSpec) -> bool:
         """Where the workspace has become private since the plan was made (a pause, a wait for a slot, a summary), what
         has not gone out yet stays here. Raises `EgressBlocked`."""
         private = self._policy().config.is_private(plan.request.workspace)
         if not permitted(model, local_only=private).allowed:
             raise EgressBlocked(f"{model.id} is a cloud model, and the workspace has become private meanwhile")
+        return private
 
     def _slot(self, progress: Progress) -> Hold:
         """The place at its server that the next call takes: for that call alone, and never over a pause."""

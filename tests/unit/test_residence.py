@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -47,7 +48,7 @@ async def served() -> AsyncIterator[tuple[Server, Residence]]:
 
 
 def spec(wire: str, server: Server) -> ModelSpec:
-    unknown = Sourced(None, Source.DEFAULT)
+    unknown: Any = Sourced(None, Source.DEFAULT)
     base = server.url if wire in ("ollama_chat", "anthropic") else f"{server.url}/v1"
     where = Endpoint(base, Location.LOOPBACK, "test")
     return ModelSpec(f"{wire}/m", wire, wire, "m", where, Sourced(8192, Source.CONFIG), unknown, unknown, "gpt-4")
