@@ -102,6 +102,21 @@ class TestVectors:
         assert all(len(b) == 1 or len(b) * max(sizes[i] for i in b) <= BATCH_BYTES for b in batches)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where onnxruntime keeps its device's id")
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "as it comes"])
+def test_onnxruntime_makes_no_id_of_this_machine(
+    tmp_path: Path, folder: Path, package: ModelPackage, ours: bool
+) -> None:
+    """It does at its import, together with a first report to its maker (see `tests.drills.test_egress_embedder`)."""
+    embed = f"from app.memory.embedder import _Model; from pathlib import Path; _Model(Path({str(folder)!r}), 1)"
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    program = [sys.executable, "-c", embed if ours else "import onnxruntime"]
+    subprocess.run(program, cwd=ROOT, env={**environment, **home}, check=True, timeout=60)
+    left = [path for root in home.values() for path in Path(root).rglob("*") if path.is_file()]
+    assert bool(left) != ours
+
+
 class TestQuestions:
     """Their vectors come from the int8 graph; all others from the exact one."""
 
