@@ -10,7 +10,7 @@ ARG UV_VERSION=0.13.9
 RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --quiet --target /opt/uv uv==${UV_VERSION}
 # Bytecode that is never compared with the source's time: the same from one build to the next, and valid in any layer.
 ENV PATH=/opt/uv/bin:$PATH UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never \
-    PYTHONHASHSEED=0 PYC_INVALIDATION_MODE=unchecked-hash
+    PYTHONHASHSEED=0 PYC_INVALIDATION_MODE=UNCHECKED_HASH
 WORKDIR /src
 COPY requirements.lock ./
 RUN uv venv --quiet --python python3 /opt/llm-sidecar \

@@ -55,7 +55,8 @@ async def use() -> None:
 
 asyncio.run(use())
 maps = pathlib.Path("/proc/self/maps")
-mapped = {line.split(maxsplit=5)[5] for line in maps.read_text().splitlines() if "/" in line} if maps.exists() else set()
+lines = maps.read_text().splitlines() if maps.exists() else []
+mapped = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
 imported = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
 print(json.dumps(sorted(mapped | {name for name in imported if name})))
 """
