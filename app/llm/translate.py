@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import AttemptError, BadChunk, EgressBlocked, FailureKind, Unsupported
-from app.llm import failures, shapes, warmup
+from app.llm import failures, left_out, shapes, warmup
 from app.llm.calls import Chunk, ModelCall
 from app.llm.readers import AnthropicReader, OllamaReader, OpenAIReader, TranslatedReader, Unusual, gemini_end_mark
 from app.llm.readiness import Readiness
@@ -319,7 +319,8 @@ class Translator:
         if wire.startswith("text-completion"):
             raise Unsupported(f"{wire} continues a text and does not chat")
         try:
-            config = library.configs.get_provider_chat_config(name, library.litellm.LlmProviders(wire))
+            with left_out.left_out(left_out.LEFT_OUT):  # litellm imports a provider's module when it is first asked for
+                config = library.configs.get_provider_chat_config(name, library.litellm.LlmProviders(wire))
         except ValueError:
             config = None
         if config is None:
@@ -339,7 +340,14 @@ class Translator:
 
 def _import_litellm() -> _Library:
     os.environ.update(ENVIRONMENT)
-    import litellm
+    with left_out.left_out(left_out.LEFT_OUT):
+        import litellm
+    for module in (litellm.types.utils, litellm.utils):
+        # These came with the calls that were left out, and the providers' classes look for them here.
+        for name in vars(module).keys() - vars(litellm).keys():
+            if isinstance(vars(module)[name], type):
+                setattr(litellm, name, vars(module)[name])
+    left_out.complete(litellm, left_out.EXPORTED)
     from litellm.anthropic_beta_headers_manager import update_request_with_filtered_beta
     from litellm.constants import OPENAI_CHAT_COMPLETION_PARAMS
     from litellm.llms.anthropic.chat.handler import ModelResponseIterator as AnthropicIterator
