@@ -126,7 +126,8 @@ class AgentData:
         # Who reads a table is told to the authoriser by name, and a statement may name its own subqueries: the views
         # that may read one have a name that no statement can guess.
         secret = f"v{secrets.token_hex(16)}"
-        with closing(_connect(self._path, self._workspace, secret, self._open_only)) as connection:
+        with closing(_connect(self._path)) as connection:
+            _show_only(connection, self._workspace, secret, self._open_only)
             seen: set[str] = set()
             connection.execute("BEGIN")  # one snapshot for the statement and for whether it saw something private
             connection.set_progress_handler(lambda: int(stop.is_set() or monotonic() > deadline), _STEPS)
@@ -159,10 +160,15 @@ def _rows(
     return QueryRefused(f"the query failed at a row ({failed.sqlite_errorname}), which is not repeated here"), True
 
 
-def _connect(path: Path, workspace: str, secret: str, open_only: bool) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _show_only(connection: sqlite3.Connection, workspace: str, secret: str, open_only: bool) -> None:
+    """Put a view of the workspace's rows in front of each table, and make the connection one that reads."""
     name = "'" + workspace.replace("'", "''") + "'"
     there = {row[0] for row in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
     for table in _ROWS:
@@ -173,7 +179,6 @@ def _connect(path: Path, workspace: str, secret: str, open_only: bool) -> sqlite
             connection.execute(f"CREATE TEMP VIEW {inner} AS SELECT * FROM main.{table} WHERE {where}")
             connection.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM {inner}")
     connection.execute("PRAGMA query_only = ON")
-    return connection
 
 
 def _condition(table: str, open_only: bool) -> str | None:

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ async def test_a_key_is_shown_once_and_kept_as_a_hash(lab: Laboratory) -> None:
     everything = (await lab.http.get("/api/v1/keys")).text
     assert text not in everything
     assert made["id"] in everything
-    with sqlite3.connect(lab.sidecar.settings.database_path) as database:
+    with closing(sqlite3.connect(lab.sidecar.settings.database_path)) as database:
         (stored,) = database.execute("SELECT hash FROM client_keys WHERE id = ?", [made["id"]]).fetchone()
     assert stored == hashlib.sha256(text.encode()).digest()
     written = [file for file in files_of(lab.sidecar.settings.data_dir) if text.encode() in file.read_bytes()]

@@ -14,7 +14,7 @@ import socket
 import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class RunningSidecar:
 
     def rows(self, sql: str = "SELECT * FROM llm_usage_log ORDER BY created_at, attempt") -> list[dict[str, Any]]:
         """Rows of the ledger as another program would read them."""
-        with sqlite3.connect(f"file:{self.settings.database_path}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{self.settings.database_path}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql)]
 
