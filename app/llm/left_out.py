@@ -15,8 +15,9 @@ import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder, ResourceReader
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.resources.abc import ResourceReader
 from io import BytesIO
 from types import ModuleType
 from typing import Any, BinaryIO, Final
