@@ -109,6 +109,7 @@ def create_app(services: Services, patience: Patience | None = None, keep: KeepL
             tuple(allowed.allowed_hosts),
             tuple(allowed.allowed_origins),
             client=lambda offered: _client(services, offered),
+            used=lambda request_id: services.usage.knows(request_id),
         ),
         sign_in=api.sign_in,
         statuses=api.statuses,

@@ -13,7 +13,6 @@ import asyncio
 import hmac
 import logging
 import re
-import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from app.api.headers import Headers
 from app.api.logs import current_request
 from app.api.own_page import LOGIN_PATH, SAFE_METHODS, cookies, from_our_page, page_for_people
 from app.api.problems import Unexpected
+from app.api.request_ids import RequestIds
 from app.api.rights import allow
 from app.api.sign_in import SignIn, cookie_name
 from app.errors import InvalidRequest, RequestError, SidecarError, Unauthorized
@@ -39,7 +39,6 @@ OPEN_PATHS: Final = frozenset({"/health", LOGIN_PATH})
 """Paths that need no token. The second one needs its code."""
 
 TAURI_ORIGINS: Final = (b"tauri://localhost", b"http://tauri.localhost", b"https://tauri.localhost")
-ID_PATTERN: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 UNMISTAKABLE: Final = 16
 """Bytes from which on a token stands in no address by chance."""
 _JSON: Final = re.compile(rb'application/json(?:\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
@@ -57,6 +56,8 @@ class DoorPolicy:
     body_seconds: float = 30.0
     client: Callable[[bytes], Caller | None] = lambda offered: None
     """Who has this key, which is none of the token; None: nobody."""
+    used: Callable[[str], Awaitable[bool]] | None = None
+    """Whether the ledger has a request of this id; asked of ids that clients give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Door:
             self._authorise(scope, headers)
             if scope["method"] not in SAFE_METHODS:
                 receive = await self._with_body(headers, receive)
+                await self._name_anew(scope, headers, outgoing)
             await self._app(scope, receive, outgoing.send)
         except asyncio.CancelledError:
             raise
@@ -125,9 +127,18 @@ class Door:
         except _Gone:
             return
         except Exception:
-            log.exception("request %s failed", request_id)
+            log.exception("request %s failed", outgoing.request_id)
             if not outgoing.started:
                 await error_response(Unexpected(), scope)(scope, receive, outgoing.send)
+
+    async def _name_anew(self, scope: Scope, headers: Headers, outgoing: Outgoing) -> None:
+        """A client's own id that stands in the ledger, from before the sidecar was started say, gets a tail."""
+        given: str = scope["state"]["request_id"]
+        if self._policy.used is None or headers.first(b"x-request-id") != given.encode() or scope["method"] != "POST":
+            return
+        if await self._policy.used(given):
+            scope["state"]["request_id"] = outgoing.request_id = self._ids.with_tail(given)
+            current_request.set(outgoing.request_id)
 
     def _admit(self, scope: Scope, headers: Headers, outgoing: Outgoing) -> None:
         """Host, then Origin. Raises `InvalidRequest` 400, 421 or 403."""
@@ -226,12 +237,12 @@ class Door:
 class Outgoing:
     """`send`, with the id and, for a page that may use us, the CORS headers put on the answer's start. Counts."""
 
-    __slots__ = ("_request_id", "_send", "_statuses", "cors", "started")
+    __slots__ = ("_send", "_statuses", "cors", "request_id", "started")
 
     def __init__(self, send: Send, request_id: str, statuses: Counter[int]) -> None:
         self._send = send
         self._statuses = statuses
-        self._request_id = request_id.encode()
+        self.request_id = request_id
         self.cors: bytes | None = None
         self.started = False
 
@@ -240,7 +251,7 @@ class Outgoing:
         if not self.started and message["type"] == "http.response.start":
             self.started = True
             self._statuses[message["status"]] += 1
-            added = [(b"x-request-id", self._request_id)]
+            added = [(b"x-request-id", self.request_id.encode())]
             if self.cors is not None:
                 added += [
                     (b"access-control-allow-origin", self.cors),
@@ -303,32 +314,6 @@ def _require_plain(encodings: list[bytes]) -> None:
         raise InvalidRequest(
             "Send the body as it is, without a Content-Encoding.", status=415, code="unsupported_media_type"
         )
-
-
-class RequestIds:
-    """Gives each request its id: the client's own where it is well-formed, so that its log and ours meet.
-
-    A client that sends one id with many requests would have them share a receipt and be counted as one; from the second
-    on the id has a tail. The last 10,000 of them are remembered, and only what can cost something counts as use.
-    """
-
-    _REMEMBERED: Final = 10_000
-
-    def __init__(self) -> None:
-        self._used: dict[bytes, None] = {}
-
-    def take(self, headers: Headers, method: str) -> str:
-        wanted = headers.first(b"x-request-id")
-        if wanted is None or not ID_PATTERN.fullmatch(wanted):
-            return secrets.token_hex(16)
-        if method != "POST":
-            return wanted.decode()
-        if wanted in self._used:
-            return f"{wanted[:111].decode()}.{secrets.token_hex(8)}"
-        self._used[wanted] = None
-        if len(self._used) > self._REMEMBERED:
-            del self._used[next(iter(self._used))]
-        return wanted.decode()
 
 
 def _credentials(headers: Headers) -> list[bytes]:

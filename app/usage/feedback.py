@@ -59,6 +59,12 @@ def feedback_data(feedback: Feedback) -> dict[str, Any]:
     return {name: getattr(feedback, name) for name in Feedback.__dataclass_fields__}
 
 
+def is_known(connection: Connection, request_id: str) -> bool:
+    """Whether there is an attempt of a request with this id."""
+    statement = select(llm_usage_log.c.id).where(llm_usage_log.c.request_id == request_id).limit(1)
+    return connection.execute(statement).first() is not None
+
+
 def _rows(connection: Connection, request_id: str, workspace: str | None) -> tuple[UsageRecord, ...]:
     table = llm_usage_log.c
     statement = select(*llm_usage_log.columns).where(table.request_id == request_id)
@@ -67,24 +73,35 @@ def _rows(connection: Connection, request_id: str, workspace: str | None) -> tup
     ordered = statement.order_by(table.created_at, table.attempt, table.id)
     rows = tuple(UsageRecord(**row._mapping) for row in connection.execute(ordered))
     if not rows:
-        raise NotFound(
-            "there is no request with this id; its rows may have been dropped after their time",
-            code="request_not_found",
-        )
+        raise _not_found()
     return rows
 
 
+def _not_found() -> NotFound:
+    return NotFound(
+        "there is no request with this id; its rows may have been dropped after their time", code="request_not_found"
+    )
+
+
 def read_request(connection: Connection, request_id: str, workspace: str | None) -> RequestDetail:
-    """`workspace`: the only one that is looked into; None: all. Raises NotFound."""
+    """`workspace`: the only one that is looked into; None: all. Raises NotFound.
+
+    A ledger may hold two workspaces' rows under one id: of the receipt and the verdict there is one, of either.
+    """
     rows = _rows(connection, request_id, workspace)
     row = connection.execute(select(*_SHOWN).where(_F.request_id == request_id)).one_or_none()
-    return RequestDetail(rows, receipt_in(connection, request_id), None if row is None else Feedback(**row._mapping))
+    receipt = receipt_in(connection, request_id)
+    if workspace is not None and receipt is not None and receipt.facts.get("workspace") != workspace:
+        receipt = None
+    if workspace is not None and row is not None and row.workspace != workspace:
+        row = None
+    return RequestDetail(rows, receipt, None if row is None else Feedback(**row._mapping))
 
 
 def write_feedback(
     connection: Connection, request_id: str, score: int, note: str | None, now: datetime, workspace: str | None
 ) -> Feedback:
-    """Keep the verdict; a later one replaces it. Raises NotFound."""
+    """Keep the verdict; a later one replaces it, but not another workspace's. Raises NotFound."""
     rows = _rows(connection, request_id, workspace)
     # The one that answered; where none did, the last that tried is what was judged.
     answered = next((row for row in rows if row.status == Status.OK), rows[-1])
@@ -93,7 +110,10 @@ def write_feedback(
     )
     values = {**feedback_data(feedback), "requested_at": rows[0].created_at}
     replaced = {name: value for name, value in values.items() if name != "request_id"}
-    connection.execute(insert(request_feedback).values(**values).on_conflict_do_update(["request_id"], set_=replaced))
+    own = None if workspace is None else _F.workspace == workspace
+    statement = insert(request_feedback).values(**values)
+    if connection.execute(statement.on_conflict_do_update(["request_id"], set_=replaced, where=own)).rowcount == 0:
+        raise _not_found()
     return feedback
 
 

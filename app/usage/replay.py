@@ -177,7 +177,9 @@ def _read(
     where, values = conditions(query.filters, "t")
     sql = (
         "SELECT t.created_at, t.id, t.request_id, r.facts, r.route FROM llm_usage_log t "
+        # A ledger may hold two workspaces' rows under one id, and has one receipt of them.
         "LEFT JOIN request_receipts r ON r.request_id = t.request_id "
+        "AND r.facts ->> '$.workspace' = t.workspace_profile_id "
         "WHERE t.created_at >= ? AND t.created_at < ? AND (t.created_at, t.id) > (?, ?) "
         f"AND t.attempt = 1 AND t.status <> 'pending'{where} ORDER BY t.created_at, t.id LIMIT {AT_ONCE}"
     )
@@ -187,7 +189,8 @@ def _read(
         return [], None
     attempts: dict[str, list[tuple[Any, ...]]] = {}
     ids = orjson.dumps([row[2] for row in rows]).decode()
-    for request_id, *attempt in raw.execute(_ATTEMPTS, (ids,)):
+    only = query.filters.get("workspace")
+    for request_id, *attempt in raw.execute(_ATTEMPTS, (ids, only, only)):
         attempts.setdefault(request_id, []).append(tuple(attempt))
     logged = [_Logged(id, facts, route, attempts.get(id, ())) for _, _, id, facts, route in rows]
     return logged, (rows[-1][0], rows[-1][1])
@@ -195,7 +198,8 @@ def _read(
 
 _ATTEMPTS = (
     "SELECT request_id, model, location, rule, status, input_tokens, output_tokens, cost_micro_usd FROM llm_usage_log "
-    "WHERE request_id IN (SELECT value FROM json_each(?)) AND status <> 'pending' ORDER BY attempt, created_at"
+    "WHERE request_id IN (SELECT value FROM json_each(?)) AND status <> 'pending' "
+    "AND (? IS NULL OR workspace_profile_id = ?) ORDER BY attempt, created_at"
 )
 
 

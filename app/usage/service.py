@@ -10,7 +10,7 @@ from app.config.loader import Config
 from app.config.proposed import proposed_routing
 from app.routing.catalog import ModelCatalog
 from app.routing.locality import Location
-from app.store.database import Database
+from app.store.database import Database, StoreUnavailable
 from app.usage import feedback, reconcile
 from app.usage.feedback import Feedback, RequestDetail
 from app.usage.insights import Period
@@ -41,6 +41,13 @@ class UsageService:
     async def request(self, request_id: str, workspace: str | None = None) -> RequestDetail:
         """Raises NotFound."""
         return await self._database.read(lambda connection: feedback.read_request(connection, request_id, workspace))
+
+    async def knows(self, request_id: str) -> bool:
+        """Whether the ledger has an attempt of such a request; False also where it cannot be read at the moment."""
+        try:
+            return await self._database.read(lambda connection: feedback.is_known(connection, request_id))
+        except StoreUnavailable:
+            return False
 
     async def judge(self, request_id: str, score: int, note: str | None, workspace: str | None = None) -> Feedback:
         """Keep a verdict (1 to 5); a later one replaces it. Raises NotFound."""

@@ -122,6 +122,11 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
+class EmptyLedger:
+    async def knows(self, request_id: str) -> bool:
+        return False
+
+
 @dataclass
 class ScriptedServices:
     """The parts the chat routes use; asking for any other fails the test."""
@@ -143,7 +148,10 @@ class ScriptedServices:
     embedder = counter = config
     keys = catalog = reports = sessions = capture = memory = indexing = entities = extraction = agents = config
     budgets = inbox = config
-    budgets = usage = config
+
+    @property
+    def usage(self) -> Any:
+        return EmptyLedger()
 
     async def gauges(self) -> list[Gauge]:
         return []

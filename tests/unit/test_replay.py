@@ -57,7 +57,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 def logged(id: str, *, model: str = "ollama/small", origin: str = "rule", **facts: Any) -> Entry:
-    told = {**FACTS, "task_type": "chat", "workspace": "default", **facts}
+    told = {**FACTS, "task_type": "chat", "workspace": "personal", **facts}
     route = {"rule": "default", "candidates": [{"model": model, "origin": origin}]}
     start = attempt(id, model=model, created_at=NOW - timedelta(hours=1), task_type=told["task_type"])
     end = ended(input_tokens=1000, output_tokens=100, cost_micro_usd=0)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.api.headers import Headers
-from app.api.security import RequestIds, names_of
+from app.api.request_ids import RequestIds
+from app.api.security import names_of
 from app.api.token_file import load_or_create_token
 from app.errors import StartupError
 
