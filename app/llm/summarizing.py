@@ -36,7 +36,7 @@ from app.context.summary import (
     summary_material,
 )
 from app.context.tokens import TokenCounter
-from app.errors import SidecarError
+from app.errors import ContextTooLarge, SidecarError
 from app.llm.calls import ModelRequest, child_id
 from app.llm.fitting import Fitted, Fitter
 from app.llm.plan import SUMMARIZER, Plan
@@ -139,7 +139,10 @@ class Summariser:
     async def _put(self, plan: Plan, fitted: Fitted, lost: SummaryPlan, text: str, writer: str) -> Fitted | None:
         """The window with the summary in the messages' place; None where it found no room."""
         prepared: Prepared = await fold(self._fitter.builder, fitted.prepared, lost, text)
-        folded = await self._fitter.again(plan, fitted, prepared)
+        try:
+            folded = await self._fitter.again(plan, fitted, prepared)
+        except ContextTooLarge:  # the model was found to count more than it did when the window was fitted
+            return None
         if not any(b.kind == Kind.SUMMARY and b.outcome is not Outcome.DROPPED for b in folded.window.blocks):
             return None
         return noted(folded, f"{len(lost.block_ids)} older messages stand in the summary, by {writer}")

@@ -87,3 +87,32 @@ async def test_who_leaves_while_the_next_model_is_fitted_has_not_paid_for_the_on
         assert row["cost_micro_usd"] == 0
         (budget,) = (await sidecar.http.get("/api/v1/budgets")).json()["budgets"]
         assert (budget["used_usd"], budget["reserved_usd"]) == (0, 0)
+
+
+async def test_a_model_that_is_found_to_count_more_while_a_summary_is_written_costs_the_summary_and_no_answer(
+    tmp_path: Path,
+) -> None:
+    """What may never be trimmed fitted when the route was told; by the new factor it would not."""
+    async with FakeProvider(models={"small": 4096, "scribe": 8192}) as server:
+        local = {"api_base": server.url}
+        async with running_sidecar(
+            tmp_path,
+            models=[
+                {"id": "ollama/small", "context_window": 4096, "tokenizer": "llama3", **local},
+                {"id": "ollama/scribe", "context_window": 8192, **local},
+            ],
+            rules=[{"name": "all", "conditions": {}, "model": "ollama/small"}],
+            models_extra={"summarizer": "ollama/scribe"},
+            profiles=[{"id": "open", "system_prompt": "Rule number one is a rule. " * 300}],
+        ) as sidecar:
+            server.script(Reply(text=("They spoke of rules.",), delay=0.5))
+            talk = [{"role": "user" if n % 2 == 0 else "assistant", "content": f"word {n} " * 60} for n in range(21)]
+            asking = asyncio.create_task(sidecar.chat(messages=[*talk, {"role": "user", "content": "And now?"}]))
+            await eventually(lambda: len(server.chats) == 1)
+            assert server.chats[0].model == "scribe"
+            for _ in range(6):
+                sidecar.services.router._fitter.calibrator.observe(
+                    "ollama/small", predicted=1_000, reported=1_900, suspect=False
+                )
+            events = await asking
+            assert [events[0].name, events[-1].name] == ["route", "done"], events[-1].data
