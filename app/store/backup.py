@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import sqlite3
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,10 @@ FORMAT: Final = 1
 _TRIES: Final = 5
 _REPLACED: Final = ("index", "calibration.json")
 _BUSY_SECONDS: Final = 10
+_MOST_MANIFEST_BYTES: Final = 64 * 2**20
+"""Of some 500,000 files."""
+_NOT_READABLE: Final = (OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, sqlite3.Error)
+"""What a damaged or foreign zip makes zipfile raise; `RuntimeError`: it is encrypted, or packed in an unknown way."""
 
 
 class BackupError(Exception):
@@ -135,13 +141,13 @@ def restore(source: Path, data: Path, now: datetime) -> tuple[Backup, Path | Non
     """
     try:
         with _scratch(data) as scratch:
-            manifest = _unpack(source, scratch)
+            told = _unpack(source, scratch)
             _check_database(scratch / DATABASE)
             earlier = _move_away(data, now)
             for path in scratch.iterdir():
                 path.rename(data / path.name)
-            return _told(manifest), earlier
-    except (OSError, zipfile.BadZipFile, sqlite3.Error) as error:
+            return told, earlier
+    except _NOT_READABLE as error:
         raise BackupError(f"cannot restore {source}: {error}") from None
 
 
@@ -150,32 +156,47 @@ def _told(manifest: dict[str, Any]) -> Backup:
     return Backup(manifest["made_at"], manifest["schema"], len(files), sum(f["bytes"] for f in files.values()))
 
 
-def _unpack(source: Path, scratch: Path) -> dict[str, Any]:
+def _unpack(source: Path, scratch: Path) -> Backup:
     with zipfile.ZipFile(source) as packed:
         try:
-            manifest: dict[str, Any] = json.loads(packed.read(MANIFEST))
+            manifest = _read_manifest(packed)
             files = dict(manifest["files"])
             if manifest["format"] != FORMAT:
                 raise BackupError(f"{source} has format {manifest['format']!r}; this program reads {FORMAT}")
             if DATABASE not in files or {*packed.namelist()} != {MANIFEST, *files}:
                 raise BackupError(f"{source} does not hold what its manifest says")
-            for name, told in files.items():
-                _unpack_one(packed, name, told, scratch)
-        except (KeyError, TypeError, ValueError):
+            told = _told(manifest)
+            if told.bytes > (free := shutil.disk_usage(scratch).free):
+                raise BackupError(f"{source} needs {told.bytes:,} bytes, and {free:,} are free; nothing was changed")
+            for name, promise in files.items():
+                _unpack_one(packed, name, promise, scratch)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             raise BackupError(f"{source} is no backup of llm-sidecar") from None
+    return told
+
+
+def _read_manifest(packed: zipfile.ZipFile) -> dict[str, Any]:
+    """Raises `ValueError` where it is none."""
+    with packed.open(MANIFEST) as file:
+        raw = file.read(_MOST_MANIFEST_BYTES + 1)
+    manifest = json.loads(raw) if len(raw) <= _MOST_MANIFEST_BYTES else None
+    if not isinstance(manifest, dict) or not all(isinstance(manifest[name], str) for name in ("made_at", "schema")):
+        raise ValueError
+    if not all(type(told["bytes"]) is int and told["bytes"] >= 0 for told in manifest["files"].values()):
+        raise ValueError
     return manifest
 
 
 def _unpack_one(packed: zipfile.ZipFile, name: str, told: dict[str, Any], scratch: Path) -> None:
     path = PurePosixPath(name)
-    known = name == DATABASE or path.parts[0] in _REPLACED
+    known = name in (DATABASE, "calibration.json") or (name.startswith("index/") and not name.endswith("/"))
     if not known or ".." in path.parts or path.is_absolute() or "\\" in name or ":" in name:
         raise BackupError(f"the backup holds {name!r}, which is no file of a data folder")
     place = scratch / path
     place.parent.mkdir(parents=True, exist_ok=True)
     with packed.open(name) as packed_file, place.open("xb") as file:
         # Never more than was promised, whatever the archive unfolds to.
-        left = int(told["bytes"])
+        left = told["bytes"]
         while chunk := packed_file.read(min(1 << 20, left + 1)):
             left -= len(chunk)
             if left < 0:
