@@ -2,7 +2,7 @@
 
 litellm is a translator here and nothing else. Its provider classes (`BaseConfig`) know how every provider wants to be
 asked and how it answers; the connection is ours (`app.llm.transport`). Those classes are not its public face, so the
-version is pinned and `tests/unit/test_translate.py` runs each of them against a server that speaks the real wire.
+version is pinned and `tests/unit/test_translate_*.py` run each of them against a server that speaks the real wire.
 
 litellm never reaches the network: its price map and tokenizers are the bundled ones, and its HTTP clients are given a
 transport that refuses every connection (`_deny_connections`).
