@@ -12,22 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.test_sessions import Lab, config, talk
 from tests.fakes.laboratory import eventually
-from tests.fakes.providers import FakeProvider, Hang, Reply
-from tests.fakes.sidecar import running_sidecar
+from tests.fakes.providers import Hang, Reply
+from tests.fakes.session_lab import Lab, session_lab, talk
 
 SECRET = "the private word is xyzzy"
 
 
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
-    async with (
-        FakeProvider(models={"small": 8192, "scribe": 8192}) as local,
-        FakeProvider() as cloud,
-        running_sidecar(tmp_path, **config(local, cloud)) as sidecar,
-    ):
-        yield Lab(sidecar, local, cloud)
+    async with session_lab(tmp_path) as made:
+        yield made
 
 
 async def replaced(lab: Lab) -> None:
