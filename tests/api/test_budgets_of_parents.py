@@ -13,10 +13,10 @@ import pytest
 from app.context.blocks import Material
 from app.llm.calls import ModelRequest
 from tests.api.test_budgets import PRICE
-from tests.api.test_strategies import DOES_NOT_FIT, SMALL, SUMMARY, context_of, talk
 from tests.fakes.providers import FakeProvider
 from tests.fakes.sidecar import RunningSidecar, parse_events, running_sidecar
 from tests.fakes.steps import Hang, Reply
+from tests.fakes.strategy_lab import DOES_NOT_FIT, SMALL, SUMMARY, context_of, talk
 
 SCRIBE = "openai/scribe"
 COST = 20_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.test_strategies import CLOUD, SCRIBE, SMALL, Lab, chunks, context_of, ids, lab_with, talk, text
+from tests.fakes.strategy_lab import CLOUD, SCRIBE, SMALL, Lab, chunks, context_of, ids, lab_with, talk, text
 
 LONG_FILE: dict[str, Any] = {"query": "Why?", "context": {"file": {"path": "a.py", "text": text(9_000, "line")}}}
 

@@ -1,156 +1,42 @@
-"""Strategies 1, 2 and 3 over real HTTP: truncate, upgrade, summarise; overflow recovery and calibration.
-
-The two worked examples are those of the design's section 3 and 4: 4,700 tokens that fit 8,192, and 17,000 (21,000 with
-the answer) that do not.
-"""
+"""Strategies 1, 2 and 3 over real HTTP: truncate, upgrade, summarise; and what of it a private profile permits."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.context.blocks import Material
-from app.context.tokens import TokenCounter
 from app.llm.calls import ModelRequest
-from tests.fakes.laboratory import data_of, eventually, text_of
-from tests.fakes.providers import ContextOverflow, ErrorInStream, FakeProvider, Hang, Recorded, Reply, Status, Step
-from tests.fakes.sidecar import RunningSidecar, SseEvent, parse_events, running_sidecar
-
-SMALL, CLOUD, SCRIBE = "ollama/llama3:8b", "anthropic/big", "ollama/scribe"
-SUMMARY = "They chased an out-of-memory error and fixed it with gradient accumulation."
-ONE_TRY: dict[str, Any] = {"retry": {"backoff_seconds": []}}
-COUNTER = TokenCounter()
-COUNTER.load()
-
-
-def text(tokens: int, about: str) -> str:
-    """About so many Llama 3 tokens in lines that occur nowhere else."""
-    lines: list[str] = []
-    while COUNTER.count("\n".join(lines), "llama3") < tokens - 8:
-        lines.append(f"{about}: entry {len(lines)} was checked and looked as it should.")
-    return "\n".join(lines)
-
-
-def talk(count: int, tokens: int) -> list[dict[str, str]]:
-    roles = ("user", "assistant")
-    return [{"role": roles[i % 2], "content": text(tokens, f"Message {i}")} for i in range(count)]
-
-
-def chunks(count: int, tokens: int) -> list[dict[str, Any]]:
-    return [
-        {"path": f"src/part{i}.py", "text": text(tokens, f"part {i}"), "similarity": round(0.95 - 0.02 * i, 2)}
-        for i in range(count)
-    ]
-
-
-def entities(count: int, tokens: int) -> list[dict[str, Any]]:
-    return [{"name": f"Entity{i}", "summary": text(tokens, f"E{i}"), "hops": 1} for i in range(count)]
-
-
-FITS: dict[str, Any] = {
-    "query": text(100, "Question"),
-    "context": {
-        "session_state": {"goal": text(780, "Goal")},
-        "chunks": chunks(5, 290),
-        "history": talk(10, 115),
-        "entities": entities(5, 110),
-    },
-}
-DOES_NOT_FIT: dict[str, Any] = {
-    "query": text(790, "Question with code"),
-    "task_type": "debugging",
-    "context": {
-        "session_state": {"goal": text(780, "Goal")},
-        "chunks": chunks(20, 290),
-        "file": {"path": "src/train.py", "text": text(2_980, "line"), "line": 40},
-        "stacktrace": "Traceback (most recent call last):\n"
-        + "".join(f'  File "src/m{i}.py", line {i}, in f{i}\n    call_{i}(value)\n' for i in range(1, 26))
-        + "RuntimeError: CUDA out of memory",
-        "history": talk(30, 135),
-        "entities": entities(10, 110),
-    },
-}
-
-
-@dataclass
-class Lab:
-    sidecar: RunningSidecar
-    provider: FakeProvider
-
-    async def chat(self, **body: Any) -> list[SseEvent]:
-        return await self.sidecar.chat(**body)
-
-    def asked(self, model: str) -> list[Recorded]:
-        name = model.partition("/")[2]
-        return [request for request in self.provider.chats if request.model == name]
-
-
-@asynccontextmanager
-async def lab_with(
-    folder: Path,
-    *,
-    summarizer: str | None = SCRIBE,
-    wait: float = 5,
-    routing: Mapping[str, Any] | None = None,
-    upgrades: Sequence[str] = (CLOUD,),
-) -> AsyncIterator[Lab]:
-    async with FakeProvider(models={"llama3:8b": 8192, "scribe": 8192, "big": 200_000}) as provider:
-        provider.always(Reply((SUMMARY,)), model="scribe")
-        local = {"context_window": 8192, "max_output_tokens": 2048, "tokenizer": "llama3"}
-        cloud = {"api_base": provider.url, "location": "cloud", "context_window": 200_000}
-        async with running_sidecar(
-            folder,
-            models=[
-                {"id": SMALL, **local},
-                {"id": SCRIBE, **local},
-                {"id": "ollama/absent", **local, "context_window": 200_000},
-                {"id": CLOUD, **cloud, "max_output_tokens": 8_192},
-                {"id": "hosted_vllm/served", **local, "api_base": f"{provider.url}/v1"},
-                {"id": "openai/remote", **local, "api_base": f"{provider.url}/v1", "location": "cloud"},
-                {"id": "anthropic/middling", **local, "api_base": provider.url, "location": "cloud"},
-                {"id": "gemini/gemini-2.0-flash", **local, "api_base": provider.url, "location": "cloud"},
-            ],
-            rules=[{"name": "all", "conditions": {}, "model": SMALL}],
-            profiles=[
-                {"id": "open", "system_prompt": text(490, "Rule")},
-                {"id": "work", "system_prompt": text(490, "Rule"), "block_cloud_apis": True},
-            ],
-            models_extra={
-                # One call at a time: a request that held its slot while its summary is written would never end.
-                "providers": {"ollama": {"api_base": provider.url, "concurrency": 1}},
-                "upgrades": list(upgrades),
-                **({"summarizer": summarizer} if summarizer else {}),
-            },
-            routing_extra={"summary": {"max_wait_seconds": wait}, **(routing or {})},
-        ) as sidecar:
-            yield Lab(sidecar, provider)
+from tests.fakes.laboratory import text_of
+from tests.fakes.providers import ContextOverflow, ErrorInStream, Hang, Recorded, Reply, Status, Step
+from tests.fakes.sidecar import parse_events
+from tests.fakes.strategy_lab import (
+    CLOUD,
+    DOES_NOT_FIT,
+    FITS,
+    ONE_TRY,
+    SCRIBE,
+    SMALL,
+    SUMMARY,
+    Lab,
+    chunks,
+    context_of,
+    ids,
+    lab_with,
+    lab_with_keys,
+    prompt,
+    talk,
+    text,
+)
 
 
 @pytest.fixture
-async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
-    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"):
-        monkeypatch.setenv(name, "sk-test-key-0123456789abcdef")
-    async with lab_with(tmp_path) as made:
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    async with lab_with_keys(tmp_path) as made:
         yield made
-
-
-def context_of(events: Sequence[SseEvent]) -> dict[str, Any]:
-    return [event.data for event in events if event.name == "context"][-1]
-
-
-def ids(context: Mapping[str, Any], outcome: str, kind: str | None = None) -> list[str]:
-    return [b["id"] for b in context["blocks"] if b["outcome"] == outcome and kind in (None, b["kind"])]
-
-
-def prompt(request: Recorded) -> str:
-    return json.dumps(request.body, ensure_ascii=False)
 
 
 def history_texts(request: Recorded) -> list[str]:
@@ -400,142 +286,3 @@ async def test_a_private_session_stays_private_for_its_summary(lab: Lab) -> None
     await lab.sidecar.services.router.complete(request)
     assert [r.model for r in lab.provider.chats] == ["scribe", "llama3:8b"]
     assert {row["location"] for row in lab.sidecar.rows()} == {"loopback"}
-
-
-# -- slots -------------------------------------------------------------------------------------------------------
-
-
-async def test_an_agent_waits_for_a_person_and_then_has_its_turn(lab: Lab) -> None:
-    lab.provider.script(Reply(("slowly",) * 5, delay=0.05), model="llama3:8b")
-    person = asyncio.create_task(lab.chat(query="hello", workspace="work"))
-    await eventually(lambda: len(lab.provider.chats) == 1)
-    material = Material(messages=[{"role": "user", "content": "digest"}])
-    router = lab.sidecar.services.router
-    agent = asyncio.create_task(router.complete(ModelRequest("r1", "work", "chat", material, agent="digest")))
-    await eventually(lambda: router.slots.load(lab.provider.url).agents_waiting == 1)
-    assert len(lab.provider.chats) == 1
-    events = await person
-    assert events[-1].name == "done"
-    assert (await agent).text == "Hello from the fake provider."
-    first, second = lab.provider.chats
-    assert first.finished_at is not None
-    assert second.started >= first.finished_at
-    assert list(router.slots.loads()) == []
-
-
-async def test_one_who_leaves_the_line_leaves_a_row_that_cost_nothing(lab: Lab) -> None:
-    lab.provider.script(Hang(), model="llama3:8b")
-    person = asyncio.create_task(lab.chat(query="hello", workspace="work"))
-    await eventually(lambda: len(lab.provider.chats) == 1)
-    router = lab.sidecar.services.router
-    request = ModelRequest("r1", "work", "chat", Material(messages=[{"role": "user", "content": "x"}]), agent="digest")
-    agent = asyncio.create_task(router.complete(request))
-    await eventually(lambda: router.slots.load(lab.provider.url).agents_waiting == 1)
-    agent.cancel()
-    person.cancel()
-    await asyncio.gather(agent, person, return_exceptions=True)
-    await eventually(
-        lambda: all(row["status"] == "cancelled" for row in lab.sidecar.rows()) and len(lab.sidecar.rows()) == 2
-    )
-    (row,) = [row for row in lab.sidecar.rows() if row["agent"] == "digest"]
-    assert (row["input_tokens"], row["output_tokens"], row["cost_micro_usd"]) == (0, 0, 0)
-    await eventually(lambda: list(router.slots.loads()) == [])
-
-
-# -- overflow ----------------------------------------------------------------------------------------------------
-
-WIRES = [SMALL, "hosted_vllm/served", "openai/remote", "anthropic/middling", "gemini/gemini-2.0-flash"]
-QUESTION = text(300, "The very question")
-LONG: dict[str, Any] = {
-    "query": QUESTION,
-    "workspace": "open",
-    "context": {"history": talk(5, 100), "chunks": chunks(16, 290)},
-}
-
-
-@pytest.mark.parametrize("how", [ContextOverflow(), ErrorInStream(after=0, what="overflow")])
-@pytest.mark.parametrize("model", WIRES)
-async def test_a_prompt_called_too_long_is_built_smaller(lab: Lab, model: str, how: Step) -> None:
-    lab.provider.script(how)
-    events = await lab.chat(**LONG, model=model)
-    assert [e.name for e in events][:4] == ["route", "context", "attempt", "context"]
-    assert events[-1].data["model"] == model
-    (told,) = data_of(events, "attempt")
-    assert (told["outcome"], told["code"], told["wait_seconds"]) == ("retrying", "context_overflow", 0)
-    before, after = data_of(events, "context")
-    assert after["input_tokens"] < before["input_tokens"]
-    assert after["model"] == before["model"] == model
-    first, second = lab.provider.chats
-    assert len(prompt(second)) < len(prompt(first))
-    for line in QUESTION.splitlines():  # what may never be trimmed is all there
-        assert line in prompt(second)
-    assert all(b["outcome"] == "kept" for b in after["blocks"] if b["priority"] == 1)
-
-
-@pytest.mark.parametrize("model", WIRES)
-async def test_twice_at_most_and_with_no_other_models_help(lab: Lab, model: str) -> None:
-    lab.provider.always(ContextOverflow())
-    long = {**LONG, "context": {**LONG["context"], "history": talk(30, 135)}}
-    response = await lab.sidecar.http.post("/api/v1/chat", json={**long, "workspace": "open", "model": model})
-    events = parse_events(response.text)
-    asked = [r for r in lab.provider.chats if r.model != "scribe"]
-    own = [r for r in asked if r.model == model.partition("/")[2]]
-    assert len(own) == 3
-    assert len(prompt(own[0])) > len(prompt(own[1])) > len(prompt(own[2]))
-    rebuilt = [c["input_tokens"] for c in data_of(events, "context")[:3]]
-    assert rebuilt == sorted(rebuilt, reverse=True)
-    assert len(set(rebuilt)) == 3
-    assert len(lab.asked(SCRIBE)) <= (1 if model == SMALL else 2)  # never for a rebuild: once per fitted candidate
-    assert events[-1].name == "error"
-    assert events[-1].data["code"] == "all_candidates_failed"
-
-
-async def test_the_providers_own_limit_sizes_the_rebuild(lab: Lab) -> None:
-    lab.provider.script(
-        Status(400, message="the request (9000 tokens) exceeds the available context size (4096 tokens)")
-    )
-    events = await lab.chat(**LONG, model="hosted_vllm/served")
-    before, after = (c["input_tokens"] for c in data_of(events, "context"))
-    # It counts 9,000 where we count `before`, and takes 4,096 less the answer's 2,048: one rebuild is enough.
-    assert after <= before * 2048 / 9000
-    assert after > before * 2048 / 9000 * 0.5
-
-
-async def test_what_cannot_shrink_is_not_sent_again(lab: Lab) -> None:
-    lab.provider.always(ContextOverflow(), model="llama3:8b")
-    events = await lab.chat(query="short", workspace="work")
-    assert len(lab.provider.chats) == 1
-    assert events[-1].data["code"] == "all_candidates_failed"
-
-
-# -- calibration -------------------------------------------------------------------------------------------------
-
-
-async def predicted(lab: Lab, **body: Any) -> int:
-    response = await lab.sidecar.http.post("/api/v1/explain", json=body)
-    found: int = response.json()["candidates"][0]["context"]["input_tokens"]
-    return found
-
-
-async def test_reported_tokens_move_the_prediction_within_bounds_and_over_a_restart(tmp_path: Path) -> None:
-    body = {"query": text(1_000, "Question"), "workspace": "work"}
-    async with lab_with(tmp_path) as lab:
-        at_first = before = await predicted(lab, **body)
-        truth = round(1.3 * at_first)
-        for _ in range(12):
-            lab.provider.script(Reply(("ok",), input_tokens=truth), model="llama3:8b")
-            done = (await lab.chat(**body))[-1].data
-            assert done["input_tokens"] == truth
-            now = await predicted(lab, **body)
-            assert before <= now <= before * 1.10 + 1
-            before = now
-        assert before == pytest.approx(truth, rel=0.05)
-        for suspect in (3 * truth, truth // 4):
-            lab.provider.script(Reply(("ok",), input_tokens=suspect), model="llama3:8b")
-            await lab.chat(**body)
-        lab.provider.script(Reply(("ok",), usage=False), model="llama3:8b")
-        await lab.chat(**body)
-        assert await predicted(lab, **body) == before
-        assert await predicted(lab, **body, model=SCRIBE) == at_first  # another model, another factor
-    async with lab_with(tmp_path) as lab:
-        assert await predicted(lab, **body) == pytest.approx(before, abs=1)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.test_strategies import CLOUD, DOES_NOT_FIT, SMALL, Lab, context_of, lab_with
 from tests.fakes.providers import BadKey, Reply, Status
 from tests.fakes.sidecar import SseEvent
+from tests.fakes.strategy_lab import CLOUD, DOES_NOT_FIT, SMALL, Lab, context_of, lab_with
 
 
 @pytest.fixture
