@@ -1,4 +1,4 @@
-"""What a model sees, from the request's material to the rendered messages: the invariants, and the seed's examples."""
+"""What a model sees, from the request's material to the rendered messages: the seed's examples, single behaviours."""
 
 from __future__ import annotations
 
@@ -9,108 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from app.context.blocks import (
-    BlockOutcome,
-    CodeChunk,
-    ContextWindow,
-    EntityNote,
-    Material,
-    OpenFile,
-    Outcome,
-)
-from app.context.builder import ContextBuilder, Prepared, output_reserve
-from app.context.tokens import TokenCounter
+from app.context.blocks import BlockOutcome, CodeChunk, Material, OpenFile, Outcome
+from app.context.builder import output_reserve
 from app.errors import ContextTooLarge
-
-COUNTER = TokenCounter()
-COUNTER.load()
-BUILDER = ContextBuilder(COUNTER)
-COLD = TokenCounter(cache_entries=0)
-COLD.load()
-WORDS = ["alpha", "beta", "gamma", "delta", "omega"]
-"""One token each after a space."""
-
-
-def text(tokens: int, name: str = "") -> str:
-    """About so many tokens of prose that begins with `name`."""
-    room = tokens - COUNTER.count(name, "llama3")
-    return name + " ".join(WORDS[i % 5] for i in range(room))
-
-
-def code(tokens: int, name: str) -> str:
-    """About so many tokens of code in lines of eight."""
-    out = "".join(f"    {name}_{i} = {i}\n" for i in range(tokens))
-    lines = out.split("\n")
-    low, high = 0, len(lines)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if COUNTER.count("\n".join(lines[:middle]), "llama3") <= tokens:
-            low = middle
-        else:
-            high = middle - 1
-    return "\n".join(lines[:low])
-
-
-def user(content: str) -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-def chat(count: int, tokens: int) -> list[dict[str, Any]]:
-    roles = ("user", "assistant")
-    return [{"role": roles[i % 2], "content": text(tokens, f"message {i}: ")} for i in range(count)]
-
-
-def chunks(count: int, tokens: int) -> list[CodeChunk]:
-    return [CodeChunk(code(tokens, f"c{i}"), f"src/m{i}.py", similarity=0.95 - i / 50) for i in range(count)]
-
-
-async def built(
-    material: Material, window: int = 8192, wanted: int | None = None, **more: Any
-) -> tuple[Prepared, ContextWindow]:
-    prepared = await BUILDER.prepare(material)
-    options = {"model_id": "m", "tokenizer": "llama3", "wanted_output": wanted, **more}
-    return prepared, await BUILDER.fit(prepared, window=window, **options)
-
-
-def contents(window: ContextWindow) -> str:
-    return "\n".join(m["content"] for m in window.messages if isinstance(m.get("content"), str))
-
-
-def outcomes(window: ContextWindow) -> dict[str, Outcome]:
-    return {block.id: block.outcome for block in window.blocks}
-
-
-# -- the seed's worked examples ---------------------------------------------------------------------------------------
-
-
-def small_example() -> Material:
-    """Section 3: 4,700 tokens of input."""
-    return Material(
-        messages=[user(text(100))],
-        system_prompt=text(500),
-        session_state=text(800),
-        chunks=chunks(5, 300),
-        history=chat(10, 120),
-        entities=[EntityNote(f"entity{i}", "class", text(50), hops=1 + i % 2) for i in range(10)],
-    )
-
-
-def large_example() -> Material:
-    """Section 3: 17,000 tokens of input and 4,000 for the answer."""
-    frames = "".join(f'  File "/p/f{i}.py", line {i}, in run\n    call_{i}()\n' for i in range(1, 24))
-    return Material(
-        messages=[user(text(800))],
-        system_prompt=text(500),
-        session_state=text(800),
-        chunks=chunks(20, 300),
-        file=OpenFile(code(3000, "line"), "src/debugged.py", line=150),
-        stacktrace=f"Traceback (most recent call last):\n{frames}ValueError: broken\n",
-        history=chat(30, 140),
-        entities=[EntityNote(f"entity{i}", "class", text(60), hops=1 + i % 2) for i in range(20)],
-    )
+from tests.unit.context_materials import (
+    BUILDER,
+    built,
+    chat,
+    contents,
+    large_example,
+    outcomes,
+    small_example,
+    text,
+    user,
+)
 
 
 async def test_4700_tokens_fit_8k_whole() -> None:
@@ -150,196 +63,6 @@ async def test_priorities_are_the_seeds() -> None:
     } <= by_priority[2]
     assert {"entity:entity0", "entity:entity18"} <= by_priority[2]
     assert {"chunk:src/m3", "history:24", "history:0", "entity:entity1"} <= by_priority[3]
-
-
-# -- invariants over any material -------------------------------------------------------------------------------------
-
-SHORT = st.text(alphabet=st.sampled_from("ab `~\n<>/é漢"), max_size=60)
-SIZED = st.builds(lambda words, name: text(words, name) if words else name, st.integers(0, 120), SHORT)
-
-
-@st.composite
-def dialogues(draw: st.DrawFn) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = []
-    for index in range(draw(st.integers(0, 9))):
-        kind = draw(st.sampled_from(["user", "assistant", "tool"]))
-        if kind != "tool":
-            messages.append({"role": kind, "content": f"[{index}] " + draw(SIZED)})
-            continue
-        ids = [f"call{index}_{n}" for n in range(draw(st.integers(1, 2)))]
-        calls = [{"id": i, "type": "function", "function": {"name": "f", "arguments": "{}"}} for i in ids]
-        messages.append({"role": "assistant", "content": None, "tool_calls": calls})
-        messages += [{"role": "tool", "tool_call_id": i, "content": draw(SIZED)} for i in ids]
-    return messages
-
-
-@st.composite
-def materials(draw: st.DrawFn) -> Material:
-    spans = draw(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 9), st.floats(0, 1)), max_size=6))
-    found = [
-        CodeChunk("".join(f"line {n}\n" for n in range(a, a + b + 1)), "src/a.py", a, a + b, s) for a, b, s in spans
-    ]
-    found += [CodeChunk(draw(SIZED), draw(st.sampled_from([None, "x.py"]))) for _ in range(draw(st.integers(0, 2)))]
-    notes = draw(st.lists(st.builds(EntityNote, SHORT, SHORT, SIZED, st.integers(1, 3)), max_size=5))
-    file = OpenFile("".join(f"    statement_{n} = {n}\n" for n in range(draw(st.integers(1, 120)))), "b.py", 50)
-    trace = 'Traceback:\n  File "b.py", line 3, in f\n    x()\n' + '  File "c.py", line 9, in g\n' * 9 + "KeyError: 1"
-    return Material(
-        messages=[*draw(dialogues()), {"role": "user", "content": "ask: " + draw(SIZED)}],
-        system_prompt=draw(st.none() | SIZED),
-        session_state=draw(st.none() | SIZED | st.just({"goal": "g", "steps": ["a", "b"]})),
-        summary=draw(st.none() | SIZED),
-        history=draw(dialogues()),
-        chunks=found,
-        entities=notes,
-        file=draw(st.none() | st.just(file)),
-        stacktrace=draw(st.none() | st.just(trace)),
-    )
-
-
-WINDOW = st.integers(150, 3_000)
-TOKENIZER = st.sampled_from(["llama3", "llama2", "bytes"])
-
-
-def attempt(material: Material, window: int, tokenizer: str = "llama3", **more: Any) -> ContextWindow | ContextTooLarge:
-    async def run() -> ContextWindow | ContextTooLarge:
-        try:
-            return (await built(material, window, tokenizer=tokenizer, **more))[1]
-        except ContextTooLarge as error:
-            return error
-
-    return asyncio.run(run())
-
-
-@settings(max_examples=120, deadline=None)
-@given(materials(), WINDOW, TOKENIZER, st.sampled_from([0.8, 1.0, 1.3]), st.sampled_from([0.7, 1.0]))
-def test_never_over_the_window_and_priority_1_whole_or_an_error_with_numbers(
-    material: Material, size: int, tokenizer: str, factor: float, shrink: float
-) -> None:
-    window = attempt(material, size, tokenizer, factor=factor, shrink=shrink)
-    if isinstance(window, ContextTooLarge):
-        assert (
-            int(str(window.extra["needed_tokens"])) + int(str(window.extra["reserved_output"])) > size * shrink * 0.99
-        )
-        assert window.extra["window"] == size
-        return
-    recount = COUNTER.messages_tokens(window.messages, tokenizer)
-    assert recount * factor <= (size - window.reserved_output) * shrink + 1e-6
-    assert window.input_tokens == pytest.approx(recount * factor, abs=1)
-    assert all(block.outcome is Outcome.KEPT for block in window.blocks if block.priority == 1)
-    shown = contents(window)
-    assert shown.endswith(str(material.messages[-1]["content"]))
-    if material.system_prompt:
-        assert shown.startswith(material.system_prompt)
-    if isinstance(material.session_state, str):
-        assert material.session_state in shown
-
-
-@settings(max_examples=80, deadline=None)
-@given(materials(), WINDOW)
-def test_tool_pairs_are_whole_and_messages_verbatim_and_chronological(material: Material, size: int) -> None:
-    window = attempt(material, size)
-    if isinstance(window, ContextTooLarge):
-        return
-    offered = [*material.history, *material.messages[:-1]]
-    places = {id(message): place for place, message in enumerate(offered)}
-    kept = [places[id(message)] for message in window.messages if id(message) in places]
-    assert kept == sorted(kept)
-    called: list[str] = []
-    answered: list[str] = []
-    for message in window.messages:
-        called += [call["id"] for call in message.get("tool_calls") or ()]
-        answered += [message["tool_call_id"]] if message.get("role") == "tool" else []
-    assert called == answered
-    newest = {b.id for b in window.blocks if b.kind == "history" and b.priority == 2 and b.outcome is Outcome.KEPT}
-    assert all(b.outcome is not Outcome.SHORTENED for b in window.blocks if b.kind == "history" and b.priority == 2)
-    for block_id in newest:
-        prefix, index = block_id.split(":")
-        source = material.history if prefix == "history" else material.messages
-        assert any(message is source[int(index)] for message in window.messages)
-
-
-@settings(max_examples=80, deadline=None)
-@given(materials(), WINDOW, st.randoms(use_true_random=False))
-def test_deterministic_idempotent_and_input_order_irrelevant(material: Material, size: int, rng: Any) -> None:
-    first = attempt(material, size)
-    shuffled = replace(
-        material, chunks=rng.sample(material.chunks, len(material.chunks)),
-        entities=rng.sample(material.entities, len(material.entities)),
-    )  # fmt: skip
-    second = attempt(shuffled, size)
-    if isinstance(first, ContextTooLarge) or isinstance(second, ContextTooLarge):
-        assert isinstance(first, ContextTooLarge)
-        assert isinstance(second, ContextTooLarge)
-        return
-    assert (first.messages, first.input_tokens) == (second.messages, second.input_tokens)
-    assert ids(first) == ids(second)
-
-
-def ids(window: ContextWindow) -> list[tuple[str, Outcome]]:
-    return [(b.id, b.outcome) for b in window.blocks if not b.id.startswith("absorbed:")]
-
-
-@settings(max_examples=60, deadline=None)
-@given(materials(), WINDOW)
-def test_outcomes_are_a_partition_of_the_blocks(material: Material, size: int) -> None:
-    window = attempt(material, size)
-    if isinstance(window, ContextTooLarge):
-        return
-    prepared = asyncio.run(BUILDER.prepare(material))
-    listed = [block.id for block in window.blocks]
-    assert len(listed) == len(set(listed))
-    assert set(listed) == {b.id for b in prepared.blocks} | {b.id for b in prepared.settled} or listed == ["query"]
-    assert sum(1 for _ in material.chunks) <= sum(1 for b in window.blocks if b.kind == "chunk")
-
-
-@settings(max_examples=60, deadline=None)
-@given(materials(), st.sampled_from([600, 1200]))
-def test_no_source_line_is_shown_twice(material: Material, size: int) -> None:
-    window = attempt(replace(material, messages=[user("ask")], history=[]), size)
-    if isinstance(window, ContextTooLarge):
-        return
-    lines = contents(window).split("\n")
-    for number in range(1, 45):
-        assert lines.count(f"line {number}") <= 1
-        assert lines.count(f"    statement_{number} = {number}") <= 1
-
-
-@settings(max_examples=40, deadline=None)
-@given(materials())
-def test_incremental_count_equals_cold_count(material: Material) -> None:
-    async def run() -> None:
-        warm = await (await BUILDER.prepare(material)).total_tokens("llama3")
-        assert warm == await (await ContextBuilder(COLD).prepare(material)).total_tokens("llama3")
-
-    asyncio.run(run())
-
-
-@settings(max_examples=40, deadline=None)
-@given(materials(), SIZED)
-def test_appending_a_turn_keeps_the_rendered_prefix(material: Material, answer: str) -> None:
-    query = material.messages[-1]
-    stable = replace(material, messages=[query], chunks=(), file=None, stacktrace=None)
-    grown = replace(stable, history=[*stable.history, query, {"role": "assistant", "content": answer}])
-    before = attempt(stable, 200_000)
-    after = attempt(replace(grown, messages=[user("next")], chunks=material.chunks), 200_000)
-    assert isinstance(before, ContextWindow)
-    assert isinstance(after, ContextWindow)
-    known = before.messages[:-1]
-    assert after.messages[: len(known)] == known
-
-
-@settings(max_examples=60, deadline=None)
-@given(materials(), st.lists(st.none() | st.integers(0, 3).map(float), max_size=12))
-def test_scores_that_come_later_rank_like_those_that_were_there(material: Material, scores: list[float | None]) -> None:
-    async def run() -> None:
-        at_once = await BUILDER.prepare(replace(material, history_scores=scores[: len(material.history)]))
-        later = await BUILDER.prepare(material)
-        counted = await later.sizes("llama3")
-        later = later.with_scores(scores[: len(material.history)])
-        assert later.blocks == at_once.blocks
-        assert await later.sizes("llama3") is counted
-
-    asyncio.run(run())
 
 
 # -- single behaviours ------------------------------------------------------------------------------------------------

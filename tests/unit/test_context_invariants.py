@@ -1,6 +1,6 @@
 """The invariants of a built context, end to end: from material to messages, with the exact recount in between.
 
-`tests/unit/test_context_fit.py` holds those of the choice alone, `tests/unit/test_context_builder.py` the others.
+`tests/unit/test_context_fit.py` holds those of the choice alone, `tests/unit/test_context_properties.py` the others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from app.context.builder import SECTION_OVERHEAD, Prepared
 from app.context.render import gap, render
 from app.context.summary import fold, plan_summary
 from app.errors import ContextTooLarge
-from tests.unit.test_context_builder import BUILDER, COUNTER, WINDOW, attempt, built, dialogues, materials, text, user
+from tests.unit.context_materials import BUILDER, COUNTER, WINDOW, attempt, built, dialogues, materials, text, user
 
 MARKER = COUNTER.message_tokens(gap(12), "llama3")
 SLACK = 2 * SECTION_OVERHEAD + MARKER
