@@ -30,7 +30,15 @@ from app.api.starting import Starting
 from app.api.token_file import load_or_create_token
 from app.config.redact import Redactor
 from app.errors import StartupError
-from app.process import Parent, bound_socket, lock_data_folder, parent_watch, private_files, signals
+from app.process import (
+    Parent,
+    bound_socket,
+    lock_data_folder,
+    no_collections,
+    parent_watch,
+    private_files,
+    signals,
+)
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,7 +99,7 @@ async def serve(settings: Settings, open_services: OpenServices | None = None, p
             if not stopping.is_set():
                 stop()
 
-        with signals(stop), parent_watch(parent, left_alone):
+        with signals(stop), parent_watch(parent, left_alone), no_collections():
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             # A server that ended by itself ends the process; its error is raised where it is awaited.
             serving.add_done_callback(lambda _: stopping.set())

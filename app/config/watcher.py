@@ -24,8 +24,9 @@ from app.errors import ConfigError, ConfigProblem
 
 log = logging.getLogger(__name__)
 
-STEP_MS = 100
-"""How long the folder must be quiet before a reload: an editor's save is several events."""
+STEP_MS = 200
+"""How long the folder must be quiet before a reload: an editor's save is several events. A thread wakes as often, also
+while nothing happens."""
 DEBOUNCE_MS = 1_000
 """The longest a reload waits for that quiet."""
 LOOK_MS = 5_000

@@ -3,7 +3,8 @@
 litellm's `__init__` imports its router, its endpoints for images, batches, files, …, every logger it can report to, and
 the SDKs behind them. Translating needs the provider classes alone. So while it is imported, the modules of `LEFT_OUT`
 are stood in for by empty ones, and what is imported from those by classes that cannot be made. Afterwards the stand-ins
-are gone: whoever imports one of these modules later gets the real one, and pays for it then.
+are gone: whoever imports one of these modules later gets the real one, and pays for it then. What litellm would have
+taken over from them (`litellm.completion`, …) it lacks: asking for it is an AttributeError.
 
 Tied to the version that is pinned, as `translate` is: `tests/unit/test_left_out.py` asks every provider's translation
 of the same calls with and without this, and compares.
@@ -14,7 +15,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.resources.abc import ResourceReader
@@ -22,21 +22,16 @@ from io import BytesIO
 from types import ModuleType
 from typing import Any, BinaryIO, Final
 
-EXPORTED: Final = (
-    "litellm.main", "litellm.assistants.main", "litellm.batches.main", "litellm.images.main", "litellm.videos.main",
-    "litellm.batch_completion.main", "litellm.rerank_api.main", "litellm.messages.dispatch",
-    "litellm.responses.dispatch", "litellm.containers.main", "litellm.ocr.dispatch",
-    "litellm.chat_completions.dispatch", "litellm.embeddings.dispatch", "litellm.rag.main", "litellm.sandbox.main",
-    "litellm.decisions.main", "litellm.systemone.main", "litellm.search.main", "litellm.fine_tuning.main",
-    "litellm.files.main", "litellm.scheduler",
-)  # fmt: skip
-"""litellm's own calls: it gives all their names as its own, later ones in place of earlier ones."""
 LEFT_OUT: Final = frozenset({
-    *EXPORTED,
-    "litellm.anthropic_interface", "litellm.containers", "litellm.evals.main", "litellm.google_genai",
-    "litellm.interactions", "litellm.passthrough", "litellm.rag", "litellm.realtime_api.main", "litellm.responses.main",
-    "litellm.router", "litellm.skills.main", "litellm.tool_loop", "litellm.vector_store_files.main",
-    "litellm.vector_stores",
+    # litellm's own calls
+    "litellm.anthropic_interface", "litellm.assistants.main", "litellm.batch_completion.main", "litellm.batches.main",
+    "litellm.chat_completions.dispatch", "litellm.containers", "litellm.decisions.main", "litellm.embeddings.dispatch",
+    "litellm.evals.main", "litellm.files.main", "litellm.fine_tuning.main", "litellm.google_genai",
+    "litellm.images.main", "litellm.interactions", "litellm.main", "litellm.messages.dispatch", "litellm.ocr.dispatch",
+    "litellm.passthrough", "litellm.rag", "litellm.realtime_api.main", "litellm.rerank_api.main",
+    "litellm.responses.dispatch", "litellm.responses.main", "litellm.router", "litellm.sandbox.main",
+    "litellm.scheduler", "litellm.search.main", "litellm.skills.main", "litellm.systemone.main", "litellm.tool_loop",
+    "litellm.vector_store_files.main", "litellm.vector_stores", "litellm.videos.main",
     # budgets of its own, and logging to other services
     "litellm.budget_manager", "litellm.compression", "litellm.litellm_core_utils.litellm_logging",
     # the SDK's assistants and betas, and httpx's command line (rich, pygments, click)
@@ -69,26 +64,6 @@ def _forget(module: ModuleType) -> None:
     holder = sys.modules.get(parent)
     if holder is not None and vars(holder).get(name) is module:
         delattr(holder, name)
-
-
-def complete(package: ModuleType, exported: Sequence[str]) -> None:
-    """Where `package` lacks a name, let it be looked for in the real modules of `exported`, the last one first.
-
-    They are imported at that moment, which takes seconds: nothing that translates asks for such a name.
-    """
-    own = package.__getattr__
-
-    def find(name: str) -> Any:
-        try:
-            return own(name)
-        except AttributeError:
-            if not name.startswith("_"):
-                for module in reversed(exported):
-                    if name in vars(import_module(module)):
-                        return vars(sys.modules[module])[name]
-            raise
-
-    vars(package)["__getattr__"] = find
 
 
 class _Empty(ModuleType):

@@ -347,7 +347,6 @@ def _import_litellm() -> _Library:
         for name in vars(module).keys() - vars(litellm).keys():
             if isinstance(vars(module)[name], type):
                 setattr(litellm, name, vars(module)[name])
-    left_out.complete(litellm, left_out.EXPORTED)
     from litellm.anthropic_beta_headers_manager import update_request_with_filtered_beta
     from litellm.constants import OPENAI_CHAT_COMPLETION_PARAMS
     from litellm.llms.anthropic.chat.handler import ModelResponseIterator as AnthropicIterator

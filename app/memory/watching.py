@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 DEBOUNCE_MS: Final = 400
 """The longest a group of changes is held together: editors save in several steps."""
-STEP_MS: Final = 60
-_LOOK_MS: Final = 250
+STEP_MS: Final = 150
+_LOOK_MS: Final = 1_000
+"""Between two looks whether the folder is still there. Each folder has a thread that wakes so often, and every step."""
 RETRY_SECONDS: Final = 5.0
 MOST_PATHS: Final = 500
 """A larger group (a branch was changed) is "anything": one walk costs less."""

@@ -79,8 +79,8 @@ async def open_services(
     """Open everything, in the order of the house from the bottom; close it again at the end.
 
     `freeze`: once all is loaded, take it out of the garbage collector's sight (a full collection then takes 1 ms and
-    not 100). `redactor`: the log's; it learns every key that is found. `ledger_limits` None: the ledger's own. Raises
-    `ConfigError` and `StartupError`.
+    not 100), and let it run. `redactor`: the log's; it learns every key that is found. `ledger_limits` None: the
+    ledger's own. Raises `ConfigError` and `StartupError`.
     """
     async with AsyncExitStack() as stack:
         services = await _open(settings, token, clock, stack, redactor or Redactor(), ledger_limits)
