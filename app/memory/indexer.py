@@ -12,10 +12,12 @@ the index holds.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from app.memory.chunker import ChunkedFile, FileTooLarge, chunk_file
@@ -56,7 +58,9 @@ class _ReadFile:
 
 
 class FolderIndexer:
-    """Brings folders into the index. `observer` may be set later; `clock` is monotonic seconds."""
+    """Brings folders into the index. `observer` may be set later; `clock` is monotonic seconds; `own` is the folder of
+    the sidecar's data, which is left out where it stands inside of one: its token is for no model, and what indexing
+    writes there is no change."""
 
     def __init__(
         self,
@@ -66,12 +70,14 @@ class FolderIndexer:
         observer: FileObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
         max_bytes: int = MAX_BYTES,
+        own: Path | None = None,
     ) -> None:
         self._memory = memory
         self._manifest = manifest
         self.observer = observer
         self.clock = clock
         self._max_bytes = max_bytes
+        self.own = Path(os.path.realpath(own)) if own is not None else None
 
     async def run(self, folder: Folder, tally: Tally, told: Callable[[], None]) -> None:
         """Index what changed since the last run. `told` is called after every change of `tally`.
@@ -97,7 +103,7 @@ class FolderIndexer:
     async def update(self, folder: Folder, paths: Iterable[str]) -> bool:
         """Bring these files up to date, at once. False, and nothing is done, where that takes a whole run: a folder or
         a `.gitignore` among them. Raises what `run` does."""
-        found = await asyncio.to_thread(lambda: [(p, look(folder.root, p, max_bytes=self._max_bytes)) for p in paths])
+        found = await asyncio.to_thread(lambda: [(path, self._look(folder, path)) for path in paths])
         if any(p.rpartition("/")[2] == ".gitignore" or (isinstance(f, Skipped) and f.folder) for p, f in found):
             return False
         if await self._manifest.any_below(folder, [path for path, what in found if what is None]):
@@ -111,6 +117,9 @@ class FolderIndexer:
         hashes = {folder.prefix + s.path: s.content_hash for s in known.values() if s.skipped is None}
         await self.index_files(folder, files, hashes if folder.current else {}, tally, _nobody, Urgency.MESSAGE)
         return True
+
+    def _look(self, folder: Folder, path: str) -> FoundFile | Skipped | None:
+        return look(folder.root, path, max_bytes=self._max_bytes, own=self.own)
 
     async def remove(self, folder: Folder, paths: Sequence[str], tally: Tally) -> None:
         """Files that were in the index."""
@@ -134,13 +143,13 @@ class FolderIndexer:
         """What is new or changed, what is gone from the index, and what is gone that was not in it."""
         left = dict(known)
         changed: list[FoundFile] = []
-        unread: list[str] = []
-        async for portion in _portions(walk(folder.root, max_bytes=self._max_bytes), _WALKED):
+        unread: set[str] = set()
+        async for portion in _portions(walk(folder.root, max_bytes=self._max_bytes, own=self.own), _WALKED):
             for found in portion:
                 if isinstance(found, Skipped):
                     tally.skipped[found.reason] += 1
                     if found.reason == "unreadable":
-                        unread.append(found.path)
+                        unread.add(found.path)
                     continue
                 tally.seen += 1
                 state = left.pop(found.path, None)
@@ -152,7 +161,9 @@ class FolderIndexer:
                     tally.unchanged += 1
             told()
         # What could not be looked at is not gone.
-        missing = [s for s in left.values() if not any(s.path == p or s.path.startswith(f"{p}/") for p in unread)]
+        missing = (
+            [s for s in left.values() if unread.isdisjoint(_itself_and_above(s.path))] if unread else left.values()
+        )
         gone = [state.path for state in missing if state.skipped is None]
         return changed, gone, [state.path for state in missing if state.skipped is not None]
 
@@ -231,6 +242,13 @@ class FolderIndexer:
         if not chunked.chunks:
             return _ReadFile(FileState(file.path, read.size, read.mtime_ns, digest, "empty"), None)
         return _ReadFile(state, chunked)
+
+
+def _itself_and_above(path: str) -> Iterator[str]:
+    """A path, and the folders it is in."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def _nobody() -> None:

@@ -121,6 +121,9 @@ class IndexJobs:
         """
         profile = self._memory.profile(workspace)
         root = await asyncio.to_thread(folder_at, path)
+        own = self.indexer.own
+        if own is not None and own in (root, *root.parents):
+            raise _bad_path("the sidecar keeps its own data here, which is no material for a model")
         async with self._starting:
             await self._check_nesting(profile.id, root)
             folder = await self._manifest.add(profile.id, root, self._now(), watch=watch)
@@ -268,9 +271,8 @@ class IndexJobs:
         """Begin or end the watch, as the folder's row says."""
         if folder.watch and folder.id not in self._watches:
             state = WatchState()
-            task = asyncio.create_task(
-                watch_folder(folder.root, lambda paths: self._changed(folder, paths), state), name=f"watch-{folder.id}"
-            )
+            watch = watch_folder(folder.root, lambda paths: self._changed(folder, paths), state, own=self.indexer.own)
+            task = asyncio.create_task(watch, name=f"watch-{folder.id}")
             self._watches[folder.id] = task, state
         elif not folder.watch and folder.id in self._watches:
             task, _ = self._watches.pop(folder.id)

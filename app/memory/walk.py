@@ -1,6 +1,7 @@
 """A folder's files as git would see them: `.gitignore`s, and what no index should hold left out. Never follows a link.
 
 Every directory is listed once and every file is looked at with one `stat`; nothing is read but `.gitignore` files.
+Hostile ones among them cost no more than others: their patterns are RE2's, and are compiled some hundred at a time.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+import re2
 from pathspec import GitIgnoreSpec
 
 MAX_BYTES: Final = 1_000_000
 """Larger files are data, or generated."""
 _MAX_IGNORE_BYTES: Final = 1_000_000
+_IGNORE_LINES: Final = 250
+"""Compiled together: RE2 refuses some thousand in one set."""
 
 SKIPPED_FOLDERS: Final = frozenset(
     {".git", ".hg", ".svn", ".bzr", "node_modules", "bower_components", "jspm_packages", "__pycache__", "site-packages"}
@@ -26,15 +31,19 @@ SKIPPED_FOLDERS: Final = frozenset(
     | {"build", "dist", "target", "out", "coverage", "htmlcov", ".import_linter_cache", "Pods", "DerivedData"}
 )
 """Versions, packages, caches and what builds make: whatever a `.gitignore` says."""
+MARKS: Final = ("pyvenv.cfg", "CACHEDIR.TAG")
+"""A folder with one of them in it is packages or a cache."""
 _GENERATED: Final = (
     *("*.min.js", "*.min.css", "*.map", "*.lock", "*-lock.json", "*-lock.yaml", "go.sum", "npm-shrinkwrap.json"),
     *("*.pyc", "*.ipynb_checkpoints", "requirements*.lock"),
 )
 _SECRET: Final = (
     *(".env", ".env.*", "*.pem", "*.key", "*.p12", "*.pfx", "*.keystore", "*.jks", "id_rsa", "id_dsa", "id_ecdsa"),
-    *("id_ed25519", ".netrc", ".pgpass", ".npmrc", ".pypirc", "credentials", "*.kdbx"),
+    *("id_ed25519", ".netrc", ".pgpass", ".npmrc", ".pypirc", "credentials", "*.kdbx", "*.env", ".envrc", "*.ppk"),
+    *("id_ecdsa_sk", "id_ed25519_sk", ".git-credentials", ".htpasswd", "*.tfvars", "*.tfstate", ".vault-token"),
 )
 """What an index must not hand to a model. Examples (`.env.example`) are no secrets."""
+_STAND_INS: Final = {0xDC00 + byte: chr(0x10FF00 + byte) for byte in range(0x80, 0x100)}
 _EXAMPLES: Final = (".env.example", ".env.sample", ".env.template", ".env.dist")
 
 
@@ -60,18 +69,37 @@ class Skipped:
 class _Rules:
     """A `.gitignore` and the folder it stands in, relative to the walk's root; `above` where it stands higher up."""
 
-    spec: GitIgnoreSpec
+    specs: tuple[GitIgnoreSpec, ...]
+    """Those of the last lines first: the last one that mentions a path decides."""
     folder: str
     above: str = ""
 
     def verdict(self, path: str) -> bool | None:
         """True: ignored, False: taken back by `!`, None: not mentioned. A folder's path ends in `/`."""
-        return self.spec.check_file(self.above + path.removeprefix(self.folder)).include
+        name = _as_text(self.above + path.removeprefix(self.folder))
+        return next((said for spec in self.specs if (said := spec.check_file(name).include) is not None), None)
 
 
-def walk(root: Path, *, max_bytes: int = MAX_BYTES) -> Iterator[FoundFile | Skipped]:
+def _as_text(text: str) -> str:
+    """RE2 takes nothing else: bytes that are no text become characters that nobody uses, one each."""
+    return text if text.isascii() else text.translate(_STAND_INS)
+
+
+def walk(root: Path, *, max_bytes: int = MAX_BYTES, own: Path | None = None) -> Iterator[FoundFile | Skipped]:
     """Everything below `root`, folder by folder, in the order of names. Raises `OSError` where `root` cannot be listed;
-    what cannot be read below it is `Skipped`."""
+    what cannot be read below it is `Skipped`. `own`: the folder of the sidecar's data, which is nobody's material."""
+    for _, files in _listings(root, max_bytes, own):
+        yield from files
+
+
+def folders(root: Path, *, own: Path | None = None) -> Iterator[str]:
+    """The folders that a walk goes into, `root` first as an empty path, the others with a `/` at their end. Raises
+    `OSError` where `root` cannot be listed."""
+    return (folder for folder, _ in _listings(root, 0, own))
+
+
+def _listings(root: Path, max_bytes: int, own: Path | None) -> Iterator[tuple[str, list[FoundFile | Skipped]]]:
+    """Each folder, and what in it is no folder to go into."""
     waiting: list[tuple[str, tuple[_Rules, ...]]] = [("", _above(root))]
     while waiting:
         folder, rules = waiting.pop()
@@ -81,25 +109,20 @@ def walk(root: Path, *, max_bytes: int = MAX_BYTES) -> Iterator[FoundFile | Skip
         except OSError:
             if not folder:
                 raise
-            yield Skipped(folder.rstrip("/"), "unreadable", folder=True)
+            yield folder, [Skipped(folder.rstrip("/"), "unreadable", folder=True)]
             continue
         names = {entry.name for entry in entries}
-        if folder and ("pyvenv.cfg" in names or "CACHEDIR.TAG" in names):
-            yield Skipped(folder.rstrip("/"), "ignored", folder=True)
+        if folder and (not names.isdisjoint(MARKS) or _is_own(root, folder, own)):
+            yield folder, [Skipped(folder.rstrip("/"), "ignored", folder=True)]
             continue
-        if ".gitignore" in names and (own := _read_rules(root, folder)) is not None:
-            rules = (own, *rules)
-        below = []
-        for entry in entries:
-            found = _look(entry, folder, rules, max_bytes)
-            if isinstance(found, str):
-                below.append((found, rules))
-            else:
-                yield found
-        waiting.extend(reversed(below))
+        if ".gitignore" in names and (read := _read_rules(root, folder)) is not None:
+            rules = (read, *rules)
+        looked = [_look(entry, folder, rules, max_bytes) for entry in entries]
+        yield folder, [found for found in looked if not isinstance(found, str)]
+        waiting.extend((found, rules) for found in reversed(looked) if isinstance(found, str))
 
 
-def look(root: Path, path: str, *, max_bytes: int = MAX_BYTES) -> FoundFile | Skipped | None:
+def look(root: Path, path: str, *, max_bytes: int = MAX_BYTES, own: Path | None = None) -> FoundFile | Skipped | None:
     """What a walk would say of one file; None where nothing is there. A folder is `Skipped` as `folder`."""
     *above, name = path.split("/")
     rules = _above(root)
@@ -107,11 +130,11 @@ def look(root: Path, path: str, *, max_bytes: int = MAX_BYTES) -> FoundFile | Sk
     for part in [*above, ""]:
         if os.path.islink(os.path.join(root, folder.rstrip("/"))):
             return Skipped(path, "symlink")
-        if (own := _read_rules(root, folder)) is not None:
-            rules = (own, *rules)
+        if (read := _read_rules(root, folder)) is not None:
+            rules = (read, *rules)
         if part:
             folder += f"{part}/"
-            if _left_out(part, folder, rules):
+            if _left_out(part, folder, rules) or _is_own(root, folder, own) or _is_marked(root, folder):
                 return Skipped(path, "ignored")
     try:
         status = os.stat(os.path.join(root, path), follow_symlinks=False)
@@ -159,6 +182,14 @@ def _left_out(name: str, path: str, rules: tuple[_Rules, ...]) -> bool:
     return name in SKIPPED_FOLDERS or name.endswith(".egg-info") or _ignored(path, rules)
 
 
+def _is_own(root: Path, folder: str, own: Path | None) -> bool:
+    return own is not None and os.path.join(root, folder.rstrip("/")) == str(own)
+
+
+def _is_marked(root: Path, folder: str) -> bool:
+    return any(os.path.lexists(os.path.join(root, folder, mark)) for mark in MARKS)
+
+
 def _is_junction(entry: os.DirEntry[str]) -> bool:
     """Windows' other link to a folder (Python 3.12 and later tell)."""
     return bool(getattr(entry, "is_junction", lambda: False)())
@@ -181,30 +212,37 @@ def _ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
 
 
 def _read_rules(root: Path, folder: str, above: str = "") -> _Rules | None:
+    """None where there is none, and of what is no file: git does not follow links there, and a pipe never ends."""
     path = os.path.join(root, folder, ".gitignore")
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        if os.path.islink(path) or os.path.getsize(path) > _MAX_IGNORE_BYTES:
+        if os.path.islink(path):
             return None
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+            data = file.read(_MAX_IGNORE_BYTES + 1)
     except OSError:
         return None
-    return _Rules(_spec(lines), folder, above)
+    return _Rules(_specs(data), folder, above) if len(data) <= _MAX_IGNORE_BYTES else None
 
 
-def _spec(lines: list[str]) -> GitIgnoreSpec:
-    """A line that git would not understand is left out, not the whole file."""
+@lru_cache(maxsize=64)
+def _specs(data: bytes) -> tuple[GitIgnoreSpec, ...]:
+    """Kept, because compiling takes 0.2 ms a line, and each file that is saved asks for those above it."""
+    lines = _as_text(data.decode("utf-8-sig", "surrogateescape")).splitlines()
+    portions = [lines[at : at + _IGNORE_LINES] for at in range(0, len(lines), _IGNORE_LINES)]
+    return tuple(spec for portion in reversed(portions) for spec in _compiled(portion))
+
+
+def _compiled(lines: list[str]) -> list[GitIgnoreSpec]:
+    """One, or several where RE2 does not take them together. A line that git would not understand is left out, not the
+    whole file."""
     try:
-        return GitIgnoreSpec.from_lines(lines)
-    except ValueError:
-        good = []
-        for line in lines:
-            try:
-                GitIgnoreSpec.from_lines([line])
-            except ValueError:
-                continue
-            good.append(line)
-        return GitIgnoreSpec.from_lines(good)
+        return [GitIgnoreSpec.from_lines(lines)]
+    except (ValueError, re2.error):
+        half = len(lines) // 2
+        return _compiled(lines[half:]) + _compiled(lines[:half]) if half else []
 
 
 def _above(root: Path) -> tuple[_Rules, ...]:

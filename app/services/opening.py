@@ -264,7 +264,7 @@ def _open_knowledge(
     )
     manifest = Manifest(database)
     code = CodeEntities(entities, memory.was_private)
-    indexer = FolderIndexer(memory, manifest, observer=code, clock=clock.monotonic)
+    indexer = FolderIndexer(memory, manifest, observer=code, clock=clock.monotonic, own=settings.data_dir)
     indexing = IndexJobs(memory, manifest, indexer, clock.now)
     stack.push_async_callback(indexing.aclose)
     learning = Learning(extraction, database, manifest, memory.was_private)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.memory.reading import NotIndexed, read_file, text_of
-from app.memory.walk import FoundFile, Skipped, look, walk
+from app.memory.walk import MAX_BYTES, FoundFile, Skipped, look, walk
 
 LATER = 2**62
 
@@ -29,12 +29,12 @@ def touch(root: Path, *names: str) -> None:
         (root / name).write_text("x")
 
 
-def found(root: Path, **options: int) -> list[str]:
-    return [f.path for f in walk(root, **options) if isinstance(f, FoundFile)]
+def found(root: Path, max_bytes: int = MAX_BYTES) -> list[str]:
+    return [f.path for f in walk(root, max_bytes=max_bytes) if isinstance(f, FoundFile)]
 
 
-def skipped(root: Path, **options: int) -> dict[str, str]:
-    return {s.path: s.reason for s in walk(root, **options) if isinstance(s, Skipped)}
+def skipped(root: Path, max_bytes: int = MAX_BYTES) -> dict[str, str]:
+    return {s.path: s.reason for s in walk(root, max_bytes=max_bytes) if isinstance(s, Skipped)}
 
 
 class TestIgnoring:
