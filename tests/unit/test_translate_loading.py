@@ -79,6 +79,7 @@ url = f"http://127.0.0.1:{server.server_port}"
 os.environ |= {"HTTP_PROXY": url, "http_proxy": url, "ALL_PROXY": url, "OLLAMA_API_BASE": url}
 
 import litellm
+from litellm.main import acompletion, completion
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 def causes(error):
     while error:
@@ -91,9 +92,9 @@ async def coroutine(call):
     return await call()
 models = ("openai/m", "anthropic/m", "gemini/m", "ollama_chat/m")
 calls = {"module": lambda: litellm.module_level_client.get(url), "sync": lambda: HTTPHandler().get(url)}
-calls["openai/m"] = lambda: litellm.completion(**ask("openai/m"))
+calls["openai/m"] = lambda: completion(**ask("openai/m"))
 calls["async"] = lambda: asyncio.run(coroutine(lambda: AsyncHTTPHandler().get(url)))
-calls |= {"a" + m: (lambda m=m: asyncio.run(coroutine(lambda: litellm.acompletion(**ask(m))))) for m in models}
+calls |= {"a" + m: (lambda m=m: asyncio.run(coroutine(lambda: acompletion(**ask(m))))) for m in models}
 for name, call in calls.items():
     try:
         call()
