@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from app.api.dialects import openai_error
 from app.api.json_text import Json, dumps
-from app.llm.calls import ReasoningDelta, TextDelta, ToolCallDelta
+from app.llm.calls import ReasoningDelta, TextDelta, ToolCallDelta, new_call_id
 from app.llm.events import ContextBuilt, Done, Event, Failed
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -51,8 +51,8 @@ def tool_call_data(delta: ToolCallDelta) -> Json:
 
 
 def call_id(delta: ToolCallDelta) -> str:
-    """Ollama gives its calls no ids, and clients answer by them."""
-    return delta.id or f"call_{delta.index}"
+    """Clients answer by it, so that a call of a server that gives none gets one."""
+    return delta.id or new_call_id()
 
 
 class ChatChunks:

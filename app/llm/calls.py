@@ -65,6 +65,12 @@ class ToolCallDelta:
     arguments: str
 
 
+def new_call_id() -> str:
+    """An id for a tool call that came without one, as Ollama's do. Clients keep the results of a whole conversation by
+    these, so that a number within the answer would not do."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The provider's own end mark: stop, length, tool_calls, content_filter. Never invented."""

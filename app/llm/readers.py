@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from app.errors import AttemptError, BadChunk
-from app.llm.calls import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from app.llm.calls import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage, new_call_id
 from app.llm.wires import Payload
 
 Unusual: TypeAlias = Callable[[Payload], list[Chunk]]
@@ -141,7 +141,7 @@ class OllamaReader:
         for chunk in self._unusual({**payload, "done": False}):
             if isinstance(chunk, ToolCallDelta):
                 index, self._tools_called = self._tools_called, self._tools_called + 1
-                out.append(replace(chunk, index=index, id=chunk.id or f"call_{index}"))
+                out.append(replace(chunk, index=index, id=chunk.id or new_call_id()))
             elif isinstance(chunk, TextDelta):
                 self._thinking.text(chunk.text, out)
             elif isinstance(chunk, ReasoningDelta):

@@ -161,6 +161,23 @@ async def test_two_calls_in_one_json_answer(lab: Laboratory, model: str) -> None
     assert len({c["id"] for c in answer["tool_calls"]}) == 2
 
 
+@pytest.mark.parametrize("model", ["ollama/small", "gemini/gemini-2.0-flash"])
+async def test_calls_without_an_id_get_one_that_no_other_answer_has(lab: Laboratory, model: str) -> None:
+    """Clients keep a whole conversation's results by these ids."""
+    seen = []
+    for path, body in ((None, {}), ("/v1/chat/completions", {}), ("/v1/messages", {"max_tokens": 50})) * 2:
+        lab.provider.script(Reply(text=(), tool_calls=(ToolCall("look_up", "{}"),)))
+        if path is None:
+            seen += [c["id"] for c in (await lab.whole(query="hi", model=model, tools=[TOOL]))["tool_calls"]]
+            continue
+        tool = TOOL if path.endswith("completions") else {"name": "look_up", "input_schema": {"type": "object"}}
+        hello = [{"role": "user", "content": "hi"}]
+        answer = (await lab.http.post(path, json={"model": model, "messages": hello, "tools": [tool], **body})).json()
+        calls = answer["choices"][0]["message"]["tool_calls"] if path.endswith("completions") else answer["content"]
+        seen += [call["id"] for call in calls]
+    assert len(set(seen)) == 6, seen
+
+
 @pytest.mark.parametrize("model", WIRES)
 async def test_a_tools_result_goes_back(lab: Laboratory, model: str) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"word": "gap"}'}}
