@@ -7,7 +7,8 @@ ARG BASE=python:3.12-slim
 # -- the packages: nothing of ours is in here, so it is built again only when the lock file changes -----------------
 FROM ${BASE} AS packages
 ARG UV_VERSION=0.13.9
-RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --quiet --target /opt/uv uv==${UV_VERSION}
+RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore --quiet \
+    --target /opt/uv uv==${UV_VERSION}
 # Bytecode that is never compared with the source's time: the same from one build to the next, and valid in any layer.
 ENV PATH=/opt/uv/bin:$PATH UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never \
     PYTHONHASHSEED=0 PYC_INVALIDATION_MODE=UNCHECKED_HASH
@@ -17,7 +18,7 @@ RUN uv venv --quiet --python python3 /opt/llm-sidecar \
     && uv pip sync --quiet --python /opt/llm-sidecar/bin/python --require-hashes --only-binary :all: \
         --compile-bytecode requirements.lock
 COPY freeze/unused.py freeze/
-RUN /opt/llm-sidecar/bin/python freeze/unused.py
+RUN /opt/llm-sidecar/bin/python freeze/unused.py && rm -rf /opt/llm-sidecar/etc /opt/llm-sidecar/share
 
 # -- the embedding model's three files (90 MB), by SHA-256 ----------------------------------------------------------
 FROM packages AS model

@@ -10,8 +10,10 @@ UV = $$(command -v uv || echo $(VENV)/uv/bin/uv)
 COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --quiet
 export UV_LINK_MODE ?= copy
+# Docker where one runs, else Podman, which keeps a health check only in Docker's format.
+CONTAINER_ENGINE ?= $$(docker info >/dev/null 2>&1 && echo docker || command -v podman || echo docker)
 
-.PHONY: help run test drills check bench openapi client lock embedded sidecar clean
+.PHONY: help run test drills check bench openapi client lock embedded sidecar image clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,12 @@ embedded: $(VENV)/.run  ## add llama.cpp, so that GGUF files answer in-process
 
 sidecar: $(VENV)/.dev  ## freeze the program into dist/, for a desktop app to ship
 	@$(BIN)/python freeze/build.py $(ARGS)
+
+image:  ## build the container image llm-sidecar (docs/guide/docker.md)
+	@engine="$(CONTAINER_ENGINE)"; case "$$engine" in *podman*) format="--format docker";; esac; \
+		version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py); \
+		"$$engine" build $$format --build-arg VERSION="$$version" \
+		--build-arg REVISION="$$(git rev-parse --short HEAD 2>/dev/null)" -t llm-sidecar -t "llm-sidecar:$$version" $(ARGS) .
 
 lock:  ## renew the lock files from pyproject.toml
 	@$(UV) $(COMPILE) -o requirements.lock
