@@ -256,6 +256,7 @@ class Attempt:
             created_at=self._desk.budgets.begin(self._reservation),
             reserved_micro_usd=self._reservation.quote.most,
             parent=request.parent,
+            private=self._plan.route.local_only,
         )
 
     async def _end(self, status: Status, error: AttemptError | None) -> AttemptEnd:

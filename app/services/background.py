@@ -54,14 +54,12 @@ async def start_background(services: Services, stack: AsyncExitStack, freeze: bo
 
 
 def _start_tracing(services: Services, stack: AsyncExitStack) -> None:
-    def private(workspace: str) -> bool:
-        profiles = services.config.current.profiles.profiles
-        return all(profile.id != workspace or profile.block_cloud_apis for profile in profiles)
-
     def trusted_hosts() -> tuple[str, ...]:
         return tuple(services.config.current.models.trusted_hosts)
 
-    tracing = open_tracing(os.environ, __version__, private, trusted_hosts)
+    tracing = open_tracing(
+        os.environ, __version__, lambda workspace: services.config.current.is_private(workspace), trusted_hosts
+    )
     if tracing is not None:
         services.ledger.observe(tracing.observe)
         stack.push_async_callback(asyncio.to_thread, tracing.close)

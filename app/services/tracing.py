@@ -37,17 +37,18 @@ Attempt = tuple[AttemptStart, AttemptEnd]
 
 @dataclass(slots=True)
 class Tracing:
-    """Give `observe` to `UsageLedger.observe`. `hidden`: whether nothing of this workspace may be told."""
+    """Give `observe` to `UsageLedger.observe`. `hidden`: whether nothing of this workspace may be told, or of this
+    attempt, where it was made in private."""
 
     tracer: Tracer
     ids: RequestIds
-    hidden: Callable[[str], bool]
+    hidden: Callable[[str, bool], bool]
     close: Callable[[], None]
     """Sends what waits, for a few seconds at most."""
     _open: dict[str, list[Attempt]] = field(default_factory=dict)
 
     def observe(self, start: AttemptStart, end: AttemptEnd, last: bool) -> None:
-        if self.hidden(start.workspace_profile_id):
+        if self.hidden(start.workspace_profile_id, start.private):
             return
         attempts = self._open.setdefault(start.request_id, [])
         attempts.append((start, end))
@@ -139,13 +140,17 @@ def open_tracing(
     if endpoint is None or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     try:
-        return _open(_batches(), version, lambda workspace: private(workspace) and not _near(endpoint, trusted_hosts()))
+        return _open(
+            _batches(),
+            version,
+            lambda workspace, made: (made or private(workspace)) and not _near(endpoint, trusted_hosts()),
+        )
     except ImportError:
         log.warning("%s is set, but the extra is not installed: pip install 'llm-sidecar[otel]'", ENDPOINTS[1])
         return None
 
 
-def _open(processor: SpanProcessor, version: str, hidden: Callable[[str], bool]) -> Tracing:
+def _open(processor: SpanProcessor, version: str, hidden: Callable[[str, bool], bool]) -> Tracing:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 

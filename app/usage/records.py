@@ -57,6 +57,8 @@ class AttemptStart:
     reserved_micro_usd: int | None = None
     """The most it may cost, as budgets hold it; None: its price is not known. What a crash cut off counts as this."""
     parent: Parent | None = None
+    private: bool = False
+    """It was made in private: nothing of it leaves the machine, whatever its workspace is by the time it ends."""
 
 
 @dataclass(frozen=True, slots=True)

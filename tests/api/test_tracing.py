@@ -116,10 +116,24 @@ def test_a_private_workspace_is_hidden_from_a_collector_elsewhere() -> None:
         tracing = open_tracing({ENDPOINT: endpoint}, "1", lambda workspace: workspace == "work", tuple)
         assert tracing is not None
         try:
-            assert tracing.hidden("work") is hidden
-            assert not tracing.hidden("open")
+            assert tracing.hidden("work", False) is hidden
+            assert tracing.hidden("open", True) is hidden, "it was made in private, by a session that was once"
+            assert not tracing.hidden("open", False)
         finally:
             tracing.close()
+
+
+async def test_an_attempt_says_whether_it_was_made_in_private(tmp_path: Path) -> None:
+    """Also one in an open workspace, of a session that was private once: a collector elsewhere is told of neither."""
+    seen: list[tuple[str, bool]] = []
+    async with laboratory(tmp_path) as lab:
+        lab.sidecar.services.ledger.observe(lambda start, end, last: seen.append((start.request_id, start.private)))
+        sessions = lab.sidecar.services.sessions
+        made = await sessions.create(workspace="open")
+        await sessions.keep_private(await sessions.load(made.id))
+        for given in ({"workspace": "open"}, {"workspace": "work"}, {"session_id": made.id}):
+            await lab.whole(query="hello", model="ollama/small", **given)
+    assert [private for _, private in seen] == [False, True, True]
 
 
 def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
