@@ -68,6 +68,8 @@ class Reservation:
     amount: Amount = field(default_factory=Amount)
     """What it came to, once it is settled."""
     is_open: bool = True
+    begun: bool = False
+    """The call has been made; until then a new period holds what it may cost."""
     held: dict[Meter, int] = field(default_factory=dict)
 
 
@@ -182,10 +184,9 @@ class Budgets:
         return refused
 
     def begin(self, reservation: Reservation) -> datetime:
-        """The call is made now: this is when its row begins, and the period that it counts into. What was held over a
-        pause in which a period ended is held in the new one."""
+        """The call is made now: this is when its row begins, and the period that it counts into."""
         covering = self.covering(reservation.scope)
-        reservation.at = self.now()
+        reservation.begun, reservation.at = True, self.now()
         self._hold(reservation, tuple(meter for meter in covering if meter not in reservation.held))
         return reservation.at
 
@@ -295,6 +296,9 @@ class Budgets:
                 meter.unpriced_calls += amount.unpriced_calls
         for reservation in self._open:
             reservation.held.pop(meter, None)
+            if not reservation.begun:
+                # It waits, for a retry say, and will be made in this period: nobody else may take its room meanwhile.
+                reservation.at = now
             if meter.limit.covers(reservation.scope):
                 self._hold(reservation, (meter,))
 

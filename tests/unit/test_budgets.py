@@ -84,6 +84,11 @@ class Spending(RuleBasedStateMachine):
         self.spent[reservation.at.date()] = self.spent.get(reservation.at.date(), 0) + cost
         self.open.discard(reservation)
 
+    @rule(reservation=held)
+    def begin_the_call(self, reservation: Reservation | None) -> None:
+        if reservation is not None:
+            assert self.budgets.begin(reservation) == self.now
+
     @rule(reservation=consumes(held))
     def release(self, reservation: Reservation | None) -> None:
         if reservation is not None:
@@ -226,6 +231,8 @@ def test_a_period_ends_and_the_next_begins_at_nothing() -> None:
     first, second = (budgets.reserve(HOME, quote(400_000)) for _ in range(2))
     assert isinstance(first, Reservation)
     assert isinstance(second, Reservation)
+    for made_now in (first, second):
+        budgets.begin(made_now)
     budgets.settle(first, 400_000, 0)
     now += timedelta(minutes=2)
     assert [(m.used, m.reserved) for m in budgets.meters()] == [(0, 0)]
@@ -233,6 +240,21 @@ def test_a_period_ends_and_the_next_begins_at_nothing() -> None:
     assert [(m.used, m.reserved) for m in budgets.meters()] == [(0, 0)]
     now -= timedelta(hours=1)  # a clock that was set back
     assert [(m.used, m.reserved) for m in budgets.meters()] == [(800_000, 0)]
+
+
+def test_what_waits_over_the_end_of_a_period_keeps_its_room_in_the_next() -> None:
+    """Calls that were told to come back in a minute: in that minute a new day begins, and others ask."""
+    now = datetime(2026, 11, 24, 23, 59, 30, tzinfo=UTC)
+    made = config({**DAY, "on_limit": "block"})
+    budgets = Budgets(lambda: made, lambda: now)
+    waiting = budgets.reserve(HOME, quote(600_000))
+    assert isinstance(waiting, Reservation)
+    now += timedelta(minutes=1)
+    assert isinstance(budgets.reserve(HOME, quote(600_000)), Refusal)
+    assert budgets.begin(waiting) == now
+    assert [(m.used, m.reserved, m.running) for m in budgets.meters()] == [(0, 600_000, 1)]
+    budgets.settle(waiting, 600_000, 0)
+    assert [(m.used, m.reserved, m.running) for m in budgets.meters()] == [(600_000, 0, 0)]
 
 
 # -- what people are told
