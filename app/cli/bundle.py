@@ -3,7 +3,7 @@
     bundle.zip ── about.json      versions, platform, settings
                ── checks.json     what `doctor` finds, the running sidecar's /health among it
                ── database.json   schema, size, rows per table and per status: counts alone
-               ── config/*.yaml   as they are, without system prompts, prompts and keys
+               ── config/*.yaml   as they are, without keys, addresses of webhooks, and people's words
                ── log.txt         the last lines of the data folder's log
 
 Every text passes the redactor, which also knows the token and the provider keys of this machine.
@@ -29,15 +29,19 @@ from app import __version__
 from app.api.logs import LOG_FILE
 from app.cli.common import CliError, read_token
 from app.cli.folder import config_folder, key_names, read_config, readable
+from app.config import yamlfile
 from app.config.redact import MASK, Redactor
 from app.config.secrets import Secrets
+from app.config.yamlfile import YamlRefused
 from app.errors import ConfigError
 from app.settings import Settings
 
 LOG_LINES: Final = 500
 _PACKAGES: Final = ("fastapi", "starlette", "uvicorn", "litellm", "lancedb", "onnxruntime", "sqlalchemy", "apscheduler")
-_PRIVATE: Final = frozenset({"system_prompt", "prompt", "inputs", "headers", "extra_headers", "api_key", "token"})
-"""Keys of the YAML files whose values are somebody's words or somebody's access."""
+_PRIVATE: Final = frozenset({"system_prompt", "url", "headers", "extra_headers", "api_key", "token"})
+"""Keys of the YAML files whose values are somebody's words or somebody's access: a webhook's URL is one."""
+_WORDS: Final = frozenset({"input", "settings"})
+"""Of agents: prompts, topics, titles. What is no text in them is shown."""
 
 
 def write_bundle(file: Path, settings: Settings, checks: list[dict[str, Any]]) -> None:
@@ -123,17 +127,20 @@ def config_texts(folder: Path) -> dict[str, str]:
 
 def _without_private(path: Path) -> str:
     try:
-        parsed = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        parsed = yamlfile.read(path).data  # bounded: what aliases unfold to, and how deep
+    except (YamlRefused, FileNotFoundError) as error:
         # Not the text itself: what does not parse cannot be cleaned.
-        return f"# cannot be read: {type(error).__name__}\n"
+        return f"# cannot be read: {error}\n"
     return yaml.safe_dump(_cleaned(parsed), sort_keys=False, allow_unicode=True)
 
 
-def _cleaned(value: Any) -> Any:
+def _cleaned(value: Any, words: bool = False) -> Any:
+    """`words`: every text in it is somebody's."""
     if isinstance(value, Mapping):
-        return {k: MASK if k in _PRIVATE and v else _cleaned(v) for k, v in value.items()}
-    return [_cleaned(v) for v in value] if isinstance(value, list) else value
+        return {k: MASK if k in _PRIVATE and v else _cleaned(v, words or k in _WORDS) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(v, words) for v in value]
+    return MASK if words and isinstance(value, str) else value
 
 
 def last_lines(path: Path) -> str:
