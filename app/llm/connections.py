@@ -260,10 +260,14 @@ class Proxies:
             proxy = await asyncio.to_thread(environment_proxy, scheme, host)
             known = self._known[scheme, host] = (proxy, self.monotonic() + PROXY_SECONDS)
         proxy = known[0]
-        if proxy is not None and urlsplit(proxy).scheme not in ("http", "https"):
-            raise Unreachable(
-                f"the environment names a {urlsplit(proxy).scheme} proxy for {host}; only http and https proxies work"
-            )
+        if proxy is None:
+            return None
+        try:
+            kind = urlsplit(proxy).scheme
+        except ValueError:
+            raise Unreachable(f"the proxy that the environment names for {host} is no URL") from None
+        if kind not in ("http", "https"):
+            raise Unreachable(f"the environment names a {kind} proxy for {host}; only http and https proxies work")
         return proxy
 
 

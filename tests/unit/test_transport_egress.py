@@ -223,6 +223,12 @@ async def test_https_is_tunnelled_through_the_proxy(transport: Transport, no_pro
         assert proxy.requests[0].startswith(b"CONNECT api.example.com:443")
 
 
+async def test_a_proxy_that_is_no_url_is_not_gone_round(transport: Transport, no_proxies: pytest.MonkeyPatch) -> None:
+    no_proxies.setenv("HTTP_PROXY", "http://[::1")
+    with pytest.raises(Unreachable, match="no URL"):
+        await fetch(transport, "http://model.example.com/v1", local=False)
+
+
 async def test_a_socks_proxy_is_not_gone_round(transport: Transport, no_proxies: pytest.MonkeyPatch) -> None:
     no_proxies.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     with pytest.raises(Unreachable, match="socks5 proxy"):
