@@ -99,6 +99,8 @@ ApiBase = Annotated[str, Field(max_length=2048), AfterValidator(_api_base)]
 EnvName = Annotated[str, AfterValidator(_env_name)]
 TrustedHost = Annotated[str, AfterValidator(_trusted_host)]
 Params = Annotated[dict[str, Any], AfterValidator(_params)]
+Tokens = Annotated[int, Field(gt=0, le=1_000_000_000)]
+"""What a receipt can hold, and more than any model."""
 
 
 class Entry(BaseModel):
@@ -126,8 +128,8 @@ class ModelEntry(Entry):
     """One model of models.yaml. What is left out comes from litellm's bundled map or the model's server."""
 
     id: ModelId = Field(description="`provider/name` as litellm writes it, or a bare name litellm knows.")
-    context_window: PositiveInt | None = Field(None, description="Tokens, input and output together.")
-    max_output_tokens: PositiveInt | None = Field(None, description="Most tokens the model may write.")
+    context_window: Tokens | None = Field(None, description="Tokens, input and output together.")
+    max_output_tokens: Tokens | None = Field(None, description="Most tokens the model may write.")
     tokenizer: str | None = Field(None, description="llama3, llama2, mistral, qwen, claude, gemini, gpt-4o, gpt-4 …")
     api_base: ApiBase | None = None
     api_key_env: EnvName | None = None
@@ -186,7 +188,7 @@ class Rule(Entry):
     fallback: Annotated[tuple[ModelId, ...], BeforeValidator(_as_list)] = ()
     params: Params = Field(default_factory=dict)
     timeouts: TimeoutOverrides = TimeoutOverrides()
-    max_output_tokens: PositiveInt | None = None
+    max_output_tokens: Tokens | None = None
 
 
 class SummarySettings(Entry):
