@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +10,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from tests.fakes.sidecar import TOKEN, RunningSidecar, running_sidecar, write_config
+from tests.fakes.command_line import cli
+from tests.fakes.sidecar import RunningSidecar, running_sidecar, write_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,18 +31,6 @@ async def sidecar(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
     (folder / "config" / "agents.yaml").write_text(yaml.safe_dump({"agents": entries}), "utf-8")
     async with running_sidecar(folder) as running:
         yield running
-
-
-async def cli(sidecar: RunningSidecar, *arguments: str) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr)."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", *arguments),
-        env={**os.environ, "SIDECAR_PORT": str(sidecar.settings.port), "SIDECAR_TOKEN": TOKEN},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 async def test_trigger_prints_the_summary_and_where_it_is_from(sidecar: RunningSidecar) -> None:

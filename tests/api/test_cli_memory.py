@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.api.test_cli_sessions import cli
+from tests.fakes.command_line import cli
 from tests.fakes.sidecar import running_sidecar
 
 BUILTIN = "builtin/extractive"

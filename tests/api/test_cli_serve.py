@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.fakes.command_line import ROOT, run, without_settings
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "profiles.yaml").write_text(
         "default_workspace: open\nprofiles: [{id: open}, {id: secret, block_cloud_apis: true}]\n"
     )
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("SIDECAR_") and not k.endswith("_API_KEY")}
     folders = {"SIDECAR_DATA_DIR": str(home / "data"), "SIDECAR_CONFIG_DIR": str(folder), "HOME": str(home)}
-    return kept | folders | {"PYTHONIOENCODING": "utf-8"}
+    return without_settings() | folders | {"PYTHONIOENCODING": "utf-8"}
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +50,6 @@ def running(environment: dict[str, str]) -> Iterator[dict[str, str]]:
         yield environment | {"SIDECAR_PORT": str(ready["port"])}
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) in ((0,) if os.name == "posix" else (0, 1, signal.SIGTERM))
-
-
-def run(arguments: list[str], environment: dict[str, str], stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        env=environment,
-        cwd=ROOT,
-        input=stdin,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=40,
-        check=False,
-    )
 
 
 def test_chat_leaves_a_row_that_usage_shows(running: dict[str, str], tmp_path: Path) -> None:

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 
+from tests.fakes.command_line import cli
 from tests.fakes.providers import FakeProvider, Reply
-from tests.fakes.sidecar import TOKEN, RunningSidecar, running_sidecar
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-async def cli(sidecar: RunningSidecar, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of one command."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")},
-        "SIDECAR_PORT": sidecar.url.rpartition(":")[2],
-        "SIDECAR_TOKEN": TOKEN,
-    }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", *arguments),
-        cwd=ROOT,
-        env=environment,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(stdin.encode())
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+from tests.fakes.sidecar import running_sidecar
 
 
 async def test_sessions_from_the_command_line(tmp_path: Path) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
-from tests.fakes.sidecar import TOKEN, running_sidecar
-
-ROOT = Path(__file__).parents[2]
+from tests.fakes.command_line import ROOT, cli
+from tests.fakes.sidecar import running_sidecar
 
 
 async def test_what_the_routing_page_shows_is_what_is_said(tmp_path: Path) -> None:
@@ -22,12 +18,7 @@ async def test_what_the_routing_page_shows_is_what_is_said(tmp_path: Path) -> No
     shutil.copytree(ROOT / "config", tmp_path / "config")
     async with running_sidecar(tmp_path) as sidecar:
         for arguments, output in shown:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "app", *shlex.split(arguments)),
-                env={**os.environ, "SIDECAR_PORT": str(sidecar.settings.port), "SIDECAR_TOKEN": TOKEN},
-                stdout=asyncio.subprocess.PIPE,
-            )
-            said, _ = await process.communicate()
-            assert process.returncode == 0
+            status, said, _ = await cli(sidecar, *shlex.split(arguments))
+            assert status == 0
             # The page leaves out what comes after: it depends on the machine.
-            assert said.decode().startswith(output.rstrip("\n"))
+            assert said.startswith(output.rstrip("\n"))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import os
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +16,9 @@ import pytest_asyncio
 
 from app.api.application import openapi_document
 from app.api.rights import GRANTS
+from tests.fakes.command_line import cli
 from tests.fakes.laboratory import Laboratory, laboratory
-from tests.fakes.sidecar import TOKEN, running_sidecar
+from tests.fakes.sidecar import running_sidecar
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -231,29 +229,21 @@ async def test_keys_outlive_a_restart(tmp_path: Path) -> None:
 
 
 async def test_the_command_line_makes_lists_and_revokes(lab: Laboratory) -> None:
-    async def command(*arguments: str) -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "keys", *arguments),
-            env={**os.environ, "SIDECAR_PORT": str(lab.sidecar.settings.port), "SIDECAR_TOKEN": TOKEN},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        said, wrong = await process.communicate()
-        return process.returncode or 0, said.decode(), wrong.decode()
-
-    status, said, told = await command("create", "--workspace", "work", "--name", "by hand", "--rights", "chat,usage")
+    status, said, told = await cli(
+        lab.sidecar, "keys", "create", "--workspace", "work", "--name", "by hand", "--rights", "chat,usage"
+    )
     assert status == 0
     assert "not shown again" in told
     async with using(lab, said.strip()) as http:
         assert (await http.get("/api/v1/usage")).status_code == 200
-    status, said, _ = await command("list", "--json")
+    status, said, _ = await cli(lab.sidecar, "keys", "list", "--json")
     key = next(k for k in json.loads(said)["keys"] if k["name"] == "by hand")
     assert (key["workspace"], key["rights"]) == ("work", ["chat", "usage"])
-    status, said, _ = await command("list")
+    status, said, _ = await cli(lab.sidecar, "keys", "list")
     assert "by hand" in said
-    assert (await command("revoke", "by hand"))[0] == 0
-    assert (await command("revoke", "by hand"))[0] == 1
-    assert (await command("create", "--name", "nowhere"))[0] == 2
-    status, _, told = await command("create", "--name", "x", "--workspace", "wrok")
+    assert (await cli(lab.sidecar, "keys", "revoke", "by hand"))[0] == 0
+    assert (await cli(lab.sidecar, "keys", "revoke", "by hand"))[0] == 1
+    assert (await cli(lab.sidecar, "keys", "create", "--name", "nowhere"))[0] == 2
+    status, _, told = await cli(lab.sidecar, "keys", "create", "--name", "x", "--workspace", "wrok")
     assert status == 1
     assert "wrok" in told
