@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import re2
-from pathspec import GitIgnoreSpec
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 MAX_BYTES: Final = 1_000_000
 """Larger files are data, or generated."""
@@ -238,6 +240,8 @@ def _specs(data: bytes) -> tuple[GitIgnoreSpec, ...]:
 def _compiled(lines: list[str]) -> list[GitIgnoreSpec]:
     """One, or several where RE2 does not take them together. A line that git would not understand is left out, not the
     whole file."""
+    from pathspec import GitIgnoreSpec  # here: what no start needs
+
     try:
         return [GitIgnoreSpec.from_lines(lines)]
     except (ValueError, re2.error):

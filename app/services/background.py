@@ -77,23 +77,25 @@ async def _warm_up(services: Services, freeze: bool) -> None:
 
     def load() -> None:
         try:
-            services.translator.load()
+            # First: the memory that reading it takes is then free for litellm.
             services.counter.load()
         except Exception:
-            # The translator keeps its own problem for /health; requests that need it say so.
-            log.exception("a part of the program could not be loaded")
+            log.exception("the tokenizer could not be loaded")
+        services.translator.load()  # keeps its own problem, for /health and for requests that need it
         with suppress(RuntimeError):  # the loop is closed: the sidecar ended while this was loading
             loop.call_soon_threadsafe(_resolve, loaded)
         _give_back()
 
     # A thread of its own, and a daemon: an import cannot be cancelled, and must not hold up the end of the process.
     threading.Thread(target=load, name="warm-up", daemon=True).start()
-    await services.refresh_models()
-    await loaded
-    if freeze:
-        # Not collected first: 0.1 s in which nobody is answered, and hardly anything is found.
-        gc.freeze()
-        gc.enable()
+    try:
+        await services.refresh_models()
+        await loaded
+    finally:
+        if freeze:
+            # Not collected first: 0.1 s in which nobody is answered, and hardly anything is found.
+            gc.freeze()
+            gc.enable()
     services.warm.set()
     log.info("ready: litellm and the tokenizer are loaded")
 

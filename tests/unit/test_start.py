@@ -12,7 +12,7 @@ from tests.fakes.sidecar import write_config
 HEAVY = ("sqlalchemy", "fastapi", "litellm", "lancedb", "numpy", "app.config.schema", "app.llm.events", "app.services")
 NOT_AT_REST = (
     *("lancedb", "pyarrow", "numpy", "onnxruntime", "plotly", "feedparser", "desktop_notifier", "alembic", "keyring"),
-    *("tree_sitter", "tree_sitter_python", "huggingface_hub", "requests", "rich", "pygments", "boto3", "psutil"),
+    *("tree_sitter", "tree_sitter_python", "huggingface_hub", "requests", "rich", "pygments", "pathspec"),
     *("litellm.main", "litellm.router", "litellm.proxy.proxy_server", "openai.resources", "openai.types.beta"),
 )
 """Each is imported by what first needs it."""
