@@ -3,10 +3,13 @@
     python -m bench.session_latency [--rounds 60] [--messages 200] [--profile FILE]
 
 The sidecar runs as a process of its own, the model it asks is played by another, and this one asks: in turn a session
-with so many stored messages (more text than the model's window holds, so that they are embedded, ranked and fitted) and
-one with none. A chat adds two messages; after `CHATS_PER_SESSION` of them the next prepared session is taken, and its
-rolling summary is written before anything is timed. `--profile`: where the sidecar's event loop spends its time, by
-cProfile (slower: its figures are not those of the table).
+with so many stored messages (more text than the model's window holds, so that they are embedded, ranked and fitted),
+one with none, and none at all; and, for what the machine adds to any answer, `/health` and the model's server itself,
+with a short prompt and with one as long as the long session's. Each waits until what runs after an answer has run.
+
+A chat adds two messages; after `CHATS_PER_SESSION` of them the next prepared session is taken, and its rolling summary
+is written before anything is timed. `--profile`: where the sidecar's event loop spends its time, by cProfile (slower:
+its figures are not those of the table).
 """
 
 from __future__ import annotations
@@ -20,19 +23,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import httpx
+import aiohttp
 
 from tests.fakes.providers import FakeProvider, Reply
 from tests.fakes.sidecar import TOKEN, write_config
 
 CHATS_PER_SESSION = 10
 WARM_UP = 5
+PAUSE_SECONDS = 0.1
+SENT_MESSAGES = 130
+"""About as many as of the long session fit into the window."""
 LIMIT_MS = 5.0
+HEALTH, SHORT, SENT = "/health", "the model's server, a short prompt", f"the model's server, {SENT_MESSAGES} messages"
+PLAIN, EMPTY, LONG = "no session", "a session with no messages", "a session with many messages"
 SUBJECTS = (
     "the retry policy",
     "the parser",
@@ -65,65 +74,92 @@ def talk(count: int) -> list[dict[str, str]]:
     ]
 
 
-async def until_ready(http: httpx.AsyncClient) -> None:
+async def until_ready(http: aiohttp.ClientSession) -> None:
     while True:
         try:
-            health = (await http.get("/api/v1/health")).json()
-            if health["parts"]["litellm"]["status"] == "ok":
-                return
-        except httpx.TransportError:
+            async with http.get("/api/v1/health") as answer:
+                if (await answer.json())["parts"]["litellm"]["status"] == "ok":
+                    return
+        except aiohttp.ClientConnectionError:
             pass
         await asyncio.sleep(0.05)
 
 
-async def post(http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
-    response = await http.post(path, json=body, timeout=60)
-    response.raise_for_status()
-    return response.json()
+async def post(http: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> Any:
+    async with http.post(path, json=body) as answer:
+        answer.raise_for_status()
+        return await answer.json()
 
 
-async def first_token(http: httpx.AsyncClient, session_id: str, number: int) -> float:
-    """Milliseconds from the request to the first token."""
-    query = f"What did we find about {SUBJECTS[number % len(SUBJECTS)]} in question {number}?"
-    found = 0.0
+async def first_token(http: aiohttp.ClientSession, url: str, body: dict[str, Any], mark: bytes = b"token\n") -> float:
+    """Milliseconds from the request to the first bytes of the answer with `mark` in them; reads it to its end."""
+    found, before = 0.0, b""
     began = time.perf_counter()
-    async with http.stream("POST", "/api/v1/chat", json={"query": query, "session_id": session_id}) as response:
-        async for line in response.aiter_lines():
-            if line == "event: token" and not found:
+    async with http.post(url, json=body) as answer:
+        answer.raise_for_status()
+        async for data in answer.content.iter_any():
+            if not found and mark in before + data:
                 found = (time.perf_counter() - began) * 1_000
+            before = data[-len(mark) :]
     if not found:
-        raise RuntimeError(f"no token came from session {session_id}")
+        raise RuntimeError("no token came")
     return found
 
 
-async def prepared(http: httpx.AsyncClient, name: str, messages: int) -> str:
+def asking(number: int, session_id: str | None = None) -> dict[str, Any]:
+    query = f"What did we find about {SUBJECTS[number % len(SUBJECTS)]} in question {number}?"
+    return {"query": query} if session_id is None else {"query": query, "session_id": session_id}
+
+
+def straight(messages: int) -> dict[str, Any]:
+    """A chat of so many messages in Ollama's words."""
+    return {"model": "small", "stream": True, "messages": [*talk(messages), {"role": "user", "content": "What now?"}]}
+
+
+async def prepared(http: aiohttp.ClientSession, name: str, messages: int) -> str:
     """A session with its messages embedded and its rolling summary written."""
     await post(http, "/api/v1/sessions", {"id": name, "workspace": "open"})
     await post(http, f"/api/v1/sessions/{name}/messages", {"messages": talk(messages)})
-    await first_token(http, name, 0)
+    await first_token(http, "/api/v1/chat", asking(0, name))
     written = 0
     while True:  # the summary grows in the background, fold by fold
         await asyncio.sleep(0.5)
-        summary = (await http.get(f"/api/v1/sessions/{name}")).json()["summary"]
+        async with http.get(f"/api/v1/sessions/{name}") as answer:
+            summary = (await answer.json())["summary"]
         if summary is not None and summary["to_seq"] == written:
             return name
         written = summary["to_seq"] if summary else 0
 
 
-async def measure(http: httpx.AsyncClient, rounds: int, messages: int) -> tuple[list[float], list[float]]:
-    long: list[float] = []
-    empty: list[float] = []
+async def touched(http: aiohttp.ClientSession) -> float:
+    began = time.perf_counter()
+    async with http.get("/health") as answer:
+        await answer.read()
+    return (time.perf_counter() - began) * 1_000
+
+
+async def measure(http: aiohttp.ClientSession, model: str, rounds: int, messages: int) -> dict[str, list[float]]:
+    """Milliseconds of each, round by round; in each round another one begins."""
+    took: dict[str, list[float]] = {name: [] for name in (HEALTH, SHORT, SENT, PLAIN, EMPTY, LONG)}
     session = ""
     for number in range(rounds + WARM_UP):
         if number % CHATS_PER_SESSION == 0:
             session = await prepared(http, f"long-{number}", messages)
         none = f"none-{number}"
         await post(http, "/api/v1/sessions", {"id": none, "workspace": "open"})
-        pair = [(session, long), (none, empty)]
-        for name, times in pair if number % 2 else pair[::-1]:
-            times.append(await first_token(http, name, number))
-            await asyncio.sleep(0.05)  # what runs after an answer has run
-    return long[WARM_UP:], empty[WARM_UP:]
+        work: dict[str, Callable[[], Awaitable[float]]] = {
+            HEALTH: partial(touched, http),
+            SHORT: partial(first_token, http, f"{model}/api/chat", straight(0), b"content"),
+            SENT: partial(first_token, http, f"{model}/api/chat", straight(SENT_MESSAGES), b"content"),
+            PLAIN: partial(first_token, http, "/api/v1/chat", asking(number)),
+            EMPTY: partial(first_token, http, "/api/v1/chat", asking(number, none)),
+            LONG: partial(first_token, http, "/api/v1/chat", asking(number, session)),
+        }
+        first = number % len(work)
+        for name in [*list(work)[first:], *list(work)[:first]]:
+            await asyncio.sleep(PAUSE_SECONDS)
+            took[name].append(await work[name]())
+    return {name: times[WARM_UP:] for name, times in took.items()}
 
 
 def spread(times: Sequence[float]) -> str:
@@ -131,16 +167,22 @@ def spread(times: Sequence[float]) -> str:
     return f"{median(times):9.2f} {tenths[0]:9.2f} {tenths[8]:9.2f}"
 
 
-async def run(rounds: int, messages: int, port: int) -> None:
+def more(took: dict[str, list[float]], one: str, other: str) -> float:
+    return median(a - b for a, b in zip(took[one], took[other], strict=True))
+
+
+async def run(rounds: int, messages: int, port: int, model: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as http:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers) as http:
         await until_ready(http)
-        long, empty = await measure(http, rounds, messages)
-    print(f"{f'first token, {rounds} rounds, ms':36} {'median':>9} {'p10':>9} {'p90':>9}")
-    print(f"{'a session with no messages':36} {spread(empty)}")
-    print(f"{f'a session with {messages} messages':36} {spread(long)}")
-    more = median(a - b for a, b in zip(long, empty, strict=True))
-    print(f"{'more, median of the pairs':36} {more:9.2f}   (limit {LIMIT_MS:g})")
+        took = await measure(http, model, rounds, messages)
+    print(f"{f'first token, {rounds} rounds, ms':44} {'median':>9} {'p10':>9} {'p90':>9}")
+    for name, times in took.items():
+        print(f"{name:44} {spread(times)}")
+    print(f"{'more, median of the pairs':44}")
+    print(f"{'  an empty session than none':44} {more(took, EMPTY, PLAIN):9.2f}")
+    print(f"{f'  {messages} messages than none':44} {more(took, LONG, EMPTY):9.2f}   (limit {LIMIT_MS:g})")
+    print(f"{'  of it the model reads a longer prompt':44} {more(took, SENT, SHORT):9.2f}")
 
 
 def started(command: Sequence[str], env: dict[str, str]) -> subprocess.Popen[str]:
@@ -168,7 +210,7 @@ def benchmark(rounds: int, messages: int, profile: Path | None) -> None:
             sidecar = started(command, {**env, "SIDECAR_PORT": "0", "SIDECAR_TOKEN": TOKEN})
             processes.append(sidecar)
             assert sidecar.stdout is not None
-            asyncio.run(run(rounds, messages, json.loads(sidecar.stdout.readline())["port"]))
+            asyncio.run(run(rounds, messages, json.loads(sidecar.stdout.readline())["port"], base))
         finally:
             for process in reversed(processes):
                 process.send_signal(signal.SIGTERM)
