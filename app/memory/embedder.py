@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from enum import IntEnum
 from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float32]
+    Pieces = Mapping[str, NDArray[np.int64]]
 
 DIMENSIONS: Final = 384
 MAX_PIECES: Final = 256
@@ -48,6 +49,8 @@ PROBES: Final = 7
 QUERIES_KEPT: Final = 64
 """Questions whose vectors are kept (100 KB): one request may ask for the same one twice, for its session and for the
 code it bears on, and what was explained is asked next."""
+LET_BEGIN_SECONDS: Final = 0.001
+"""How long the event loop stands aside at most for a question to begin: 0.1 ms where a processor is idle."""
 _CLOSING = "the sidecar is shutting down"
 _PROBE = b"The budget of the workspace is spent; the router falls back."
 
@@ -145,18 +148,21 @@ class Embedder:
     def _asked(self, query: bytes) -> Future[Vectors]:
         """One query's vector, kept for the next time."""
 
+        if (known := self._known.get(query)) is not None and not self._closed:
+            done: Future[Vectors] = Future()
+            done.set_result(known)
+            return done
+        # Read here, in 20 µs: the lane's thread then needs the interpreter once, and not again after the tokenizer.
+        pieces = None if self._model is None else self._model.pieces([query])
+
         def work() -> Vectors:
             if (known := self._known.get(query)) is None:
-                known = self._known[query] = self._loaded().question(query)
+                known = self._known[query] = self._loaded().question(query, pieces)
                 if len(self._known) > QUERIES_KEPT:
                     del self._known[next(iter(self._known))]
             return known
 
-        if (known := self._known.get(query)) is None or self._closed:
-            return self._do(self._queries, Urgency.QUERY, work)
-        done: Future[Vectors] = Future()
-        done.set_result(known)
-        return done
+        return self._do(self._queries, Urgency.QUERY, work, 0.0 if pieces is None else LET_BEGIN_SECONDS)
 
     async def aclose(self) -> None:
         """Give up what waits; batches under way end by themselves. What waits raises `EmbedderUnavailable`."""
@@ -167,9 +173,9 @@ class Embedder:
     def _submit(self, lane: Lane, urgency: Urgency, texts: Sequence[bytes]) -> Future[Vectors]:
         return self._do(lane, urgency, lambda: self._loaded().run(texts))
 
-    def _do(self, lane: Lane, urgency: Urgency, work: Callable[[], Vectors]) -> Future[Vectors]:
+    def _do(self, lane: Lane, urgency: Urgency, work: Callable[[], Vectors], let_begin: float = 0.0) -> Future[Vectors]:
         try:
-            return lane.submit(work, urgency)
+            return lane.submit(work, urgency, let_begin)
         except RuntimeError as error:
             raise EmbedderUnavailable(_CLOSING) from error
 
@@ -248,12 +254,12 @@ class _Model:
         session._model_bytes = b""  # it would keep the graph, 11 MB, to try again with other providers
         return session
 
-    def question(self, text: bytes) -> Vectors:
-        """One vector (dimensions,) to search by. The first one makes the int8 graph: 0.3 s and 13 MB, which a process
-        that only stores does not pay."""
+    def question(self, text: bytes, pieces: Pieces | None = None) -> Vectors:
+        """One vector (dimensions,) to search by; `pieces`: the text's, where they are known. The first one makes the
+        int8 graph: 0.3 s and 13 MB, which a process that only stores does not pay."""
         if self._quick is None:
             self._quick = self._quicker()
-        vector: Vectors = self._run(self._quick, [text])[0]
+        vector: Vectors = self._vectors(self._quick, pieces or self.pieces([text]))[0]
         return vector
 
     def _quicker(self) -> Any:
@@ -288,13 +294,22 @@ class _Model:
 
         if not texts:
             return np.empty((0, DIMENSIONS), np.float32)
+        return self._vectors(session, self.pieces(texts))
+
+    def pieces(self, texts: Sequence[bytes]) -> Pieces:
+        """What the graph reads: the texts' word pieces, each (texts, longest) with zeros after a shorter one's end."""
+        import numpy as np
+
         encoded = [e.ids for e in self._tokenizer.encode_batch_fast([text.decode() for text in texts])]
         shape = len(encoded), max(map(len, encoded))
         ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         for row, pieces in enumerate(encoded):
             ids[row, : len(pieces)] = pieces
             mask[row, : len(pieces)] = 1
-        outputs: list[Vectors] = session.run([minilm.OUTPUT], dict(zip(minilm.INPUTS, (ids, mask), strict=True)))
+        return dict(zip(minilm.INPUTS, (ids, mask), strict=True))
+
+    def _vectors(self, session: Any, pieces: Pieces) -> Vectors:
+        outputs: list[Vectors] = session.run([minilm.OUTPUT], pieces)
         return outputs[0]
 
 

@@ -315,6 +315,26 @@ class TestLanes:
         assert done == ["query", "message", "message 2", "bulk 1", "bulk 2"]
         lane.close(RuntimeError())
 
+    def test_a_caller_who_stands_aside_goes_on_when_the_job_has_begun(self) -> None:
+        lane, began = Lane("test"), threading.Event()
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(30)  # no thread gives the interpreter away by itself
+        try:
+            future = lane.submit(began.set, let_begin=30)
+            assert began.is_set()
+        finally:
+            sys.setswitchinterval(interval)
+        future.result(10)
+        lane.close(RuntimeError())
+
+    def test_nobody_stands_aside_for_a_job_that_waits_for_another(self) -> None:
+        lane, release = self._blocked()
+        future = lane.submit(lambda: None, let_begin=1_000)
+        assert not future.done()
+        release.set()
+        future.result(10)
+        lane.close(RuntimeError())
+
     def test_a_cancelled_job_never_runs_and_one_that_fails_harms_no_other(self) -> None:
         lane, release = self._blocked()
         ran: list[int] = []
