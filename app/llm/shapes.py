@@ -52,6 +52,18 @@ def plain(value: Any) -> Any:
     return value
 
 
+def ready_for_ollama(message: Mapping[str, Any]) -> bool:
+    """Whether Ollama takes the message as it stands: nothing but words, and no `<think>` in front, for which it has a
+    field of its own."""
+    content = message.get("content")
+    plain = type(message) is dict and len(message) == 2 and "role" in message
+    return plain and isinstance(content, str) and not content.startswith("<")
+
+
+def never_ready(message: Mapping[str, Any]) -> bool:
+    return False
+
+
 def asked(call: ModelCall) -> dict[str, Any]:
     """What the request itself asks for, in OpenAI's words."""
     limit = call.max_output_tokens

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from app.errors import BadCredentials, Unsupported
+from app.llm import shapes
 from app.llm.shapes import WireRequest
 from app.llm.translate import Translator
 from app.routing.locality import Location
@@ -98,6 +99,32 @@ def test_ollama_always_gets_its_window_and_keep_alive(translator: Translator) ->
     )
     assert request.url == "http://127.0.0.1:11434/api/chat"
     assert "authorization" not in {name.lower() for name in request.headers}
+
+
+def test_messages_that_ollama_takes_as_they_stand_are_those_litellm_would_have_written(translator: Translator) -> None:
+    """Beside an empty list of images, which Ollama reads as none."""
+    asked = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages = (
+        *QUESTION,
+        {"role": "assistant", "content": "<think>Hm.</think>Well."},
+        {"role": "assistant", "content": " <think> is a tag."},
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": None, "tool_calls": [asked]},
+        {"role": "tool", "content": "here", "tool_call_id": "c1"},
+        {"role": "user", "content": [{"type": "text", "text": "One"}, {"type": "text", "text": "two"}]},
+        {"role": "user", "content": "And then?"},
+    )
+    sent = body_of(translator.request(call("ollama_chat", messages=messages), None))["messages"]
+    config = translator._provider(call("ollama_chat")).config
+    written = config.transform_request(
+        model="m", messages=shapes.plain(messages), optional_params={}, litellm_params={}, headers={}
+    )["messages"]
+    assert sent[2]["thinking"] == "Hm."
+    assert [_without_images(m) for m in sent] == [_without_images(m) for m in json.loads(json.dumps(written))]
+
+
+def _without_images(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name != "images"}
 
 
 def test_openai_style_asks_for_usage_and_carries_unknown_parameters(translator: Translator) -> None:
