@@ -85,7 +85,13 @@ class Sessions:
         _check_amount(messages)
         now = self._now()
         session = Session(name, profile.id, profile.block_cloud_apis, title, now, now, len(messages))
-        await self._database.write(lambda connection: rows.add_session(connection, session, messages))
+
+        async def add() -> None:
+            await self._database.write(lambda connection: rows.add_session(connection, session, messages))
+            if not messages:  # it is asked something next, and is known without being read
+                self._cache.put(name, Conversation(rows.LoadedRows(session, (), (), None, None)))
+
+        await self._changes.run(name, add)
         if messages:
             await self._index.update(name)
         return replace(session, title=title or title_of(list(messages)))

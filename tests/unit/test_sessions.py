@@ -134,6 +134,22 @@ async def test_the_copy_in_memory_equals_what_is_stored(sessions: Sessions, data
         )
 
 
+async def test_a_session_that_was_just_made_is_not_read_and_is_what_would_be_read(
+    sessions: Sessions, database: Database, config: Config
+) -> None:
+    await sessions.create(session_id="s", workspace="work", title="T")
+    held = await sessions.load("s")
+    assert not database._readers._threads, "nobody has read anything yet"
+    stored = await fresh(database, config, "s")
+    assert (held.session, held.messages, held.state, held.summary) == (stored.session, [], None, None)
+    await sessions.delete("s")
+    with pytest.raises(NotFound):
+        await sessions.load("s")
+    with pytest.raises(Conflict):
+        await asyncio.gather(sessions.create(session_id="t", workspace="open"), sessions.create(session_id="t"))
+    assert (await sessions.load("t")).session.workspace == "open"
+
+
 async def test_a_caller_that_leaves_loses_the_answer_and_not_the_change(
     sessions: Sessions, database: Database, config: Config
 ) -> None:
