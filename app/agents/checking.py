@@ -8,9 +8,14 @@ from typing import Any, Final
 
 import jsonschema
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 MAX_SHOWN: Final = 200
 """Characters of a schema's own value in a message."""
+_HELD: Final[Registry[Any]] = Registry()
+"""What a schema refers to it must hold: nothing is fetched, from whatever address it names."""
 
 
 def schema_problem(schema: Mapping[str, Any]) -> str:
@@ -20,7 +25,25 @@ def schema_problem(schema: Mapping[str, Any]) -> str:
     except SchemaError as error:
         where = error.json_path.removeprefix("$").removeprefix(".")
         return f"{where}: {error.message[:MAX_SHOWN]}" if where else error.message[:MAX_SHOWN]
-    return ""
+    except RecursionError:
+        return "it is nested too deep"
+    resource = DRAFT202012.create_resource(dict(schema))
+    missing = _missing(resource, _HELD.resolver_with_root(resource))
+    return f"refers to {missing[:MAX_SHOWN]}, which it does not hold" if missing else ""
+
+
+def _missing(resource: Resource[Any], resolver: Any) -> str:
+    """The first reference that leads out of the schema, or nowhere."""
+    if isinstance(resource.contents, Mapping):
+        for keyword in ("$ref", "$dynamicRef"):
+            reference = resource.contents.get(keyword)
+            try:
+                if reference is not None:
+                    resolver.lookup(reference)
+            except Unresolvable:
+                return str(reference)
+    inner = (_missing(sub, resolver.in_subresource(sub)) for sub in resource.subresources())
+    return next(filter(None, inner), "")
 
 
 def first_problem(value: Any, schema: Mapping[str, Any], root: str = "") -> str:
@@ -28,7 +51,10 @@ def first_problem(value: Any, schema: Mapping[str, Any], root: str = "") -> str:
 
     Messages name what is expected and not what was found: they go to logs, problem bodies and models.
     """
-    error = best_match(jsonschema.Draft202012Validator(dict(schema)).iter_errors(value))
+    try:
+        error = best_match(jsonschema.Draft202012Validator(dict(schema), registry=_HELD).iter_errors(value))
+    except RecursionError:
+        return "is nested too deep, or its schema refers to itself without end"
     if error is None:
         return ""
     place = root + error.json_path.removeprefix("$")

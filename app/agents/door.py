@@ -12,6 +12,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+import orjson
+
 from app.agents.checking import first_problem
 from app.agents.privacy import Taint
 from app.agents.runlog import Progress, RunLog
@@ -202,7 +204,7 @@ def read_json(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
     A fence or words around the object are looked past: small models write them however they are asked.
     """
     try:
-        value = json.loads(_object_of(text))
+        value = orjson.loads(_object_of(text))  # no NaN, no half of a character, no endless number or nesting
     except ValueError:
         return None, "it is not JSON"
     error = first_problem(value, schema)

@@ -202,6 +202,6 @@ async def _tell(context: AgentContext, fields: Mapping[str, str], text: str, ans
         context.log.info(f"nobody is told: {why_not}")
         return None
     told = {**fields, "answer": text, **{name: _words(value) for name, value in members.items()}}
-    title = fill(notify.get("title", "$agent"), told, "notify.title").splitlines()[0][:200]
+    lines = fill(notify.get("title", "$agent"), told, "notify.title").strip().splitlines() or [context.agent]
     body = fill(notify.get("body", "$answer"), told, "notify.body")[:_SHOWN]
-    return await context.notification_service.notify(title, body, severity=notify.get("severity", "info"))
+    return await context.notification_service.notify(lines[0][:200], body, severity=notify.get("severity", "info"))

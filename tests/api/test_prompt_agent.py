@@ -126,3 +126,11 @@ async def test_a_private_workspace_asks_no_cloud(tmp_path: Path, provider: FakeP
         run = await trigger(sidecar)
     assert (run["state"], run["error_code"]) == ("failed", "no_permitted_model")
     assert [r for r in provider.requests if r.method == "POST"] == []
+
+
+async def test_an_empty_title_is_the_agent_s_name(tmp_path: Path, provider: FakeProvider) -> None:
+    provider.script(Reply((json.dumps({"first": "", "urgent": True}),)))
+    async with running(tmp_path, provider, prompt="Next?", schema=SCHEMA, notify={"title": "$first"}) as sidecar:
+        assert (await trigger(sidecar))["state"] == "ok"
+        told = await inbox(sidecar)
+    assert [n["title"] for n in told] == ["standup"]

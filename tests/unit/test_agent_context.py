@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from referencing.exceptions import Unresolvable
 from sqlalchemy import insert
 
 from app.agents.base import AgentContext, AgentResult
@@ -232,6 +233,18 @@ def test_what_was_written_is_not_repeated_in_what_is_wrong_with_it() -> None:
     assert read_json('{"n": 1, "secret-key": 2}', SCHEMA) == (None, "holds a key that is not known; known are: n")
     assert read_json("{}", SCHEMA) == (None, "`n` is required")
     assert read_json("[1]", SCHEMA)[1] == "must be an object"
+
+
+@pytest.mark.parametrize("text", ['{"n": "\\ud800"}', '{"n": NaN}', '{"n": ' * 3_000 + "1" + "}" * 3_000])
+def test_what_cannot_be_kept_does_not_fit(text: str) -> None:
+    assert read_json(text, {"type": "object"}) == (None, "it is not JSON")
+
+
+def test_a_schema_is_asked_for_nothing_that_it_does_not_hold() -> None:
+    """No address is fetched, and no reference followed without end."""
+    assert "without end" in read_json("{}", {"$ref": "#"})[1]
+    with pytest.raises(Unresolvable):
+        read_json("{}", {"$ref": "http://127.0.0.1:1/schema"})
 
 
 async def test_a_wait_for_the_model_is_said_in_the_progress() -> None:

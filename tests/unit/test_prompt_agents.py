@@ -81,6 +81,8 @@ def test_why_not_names_the_member() -> None:
         ({"prompt": "About $tpic"}, "settings.prompt", "`tpic`"),
         ({"prompt": "x", "retrieve": "$"}, "settings.retrieve", "begins no field"),
         ({"prompt": "x", "schema": {"type": "nonsense"}}, "settings.schema", "no JSON Schema"),
+        ({"prompt": "x", "schema": {"$ref": "http://127.0.0.1:1/s"}}, "settings.schema", "does not hold"),
+        ({"prompt": "x", "schema": {"properties": {"a": {"$ref": "#/$defs/b"}}}}, "settings.schema", "#/$defs/b"),
         ({"prompt": "x", "notify": {"title": "$first"}}, "settings.notify.title", "`first`"),
         ({"prompt": "x", "notify": {"when": {"a": {"above": 1}}}}, "settings.notify.when.a.above", "operator"),
         ({"prompt": "x", "shedule": 1}, "settings", "shedule"),
@@ -111,7 +113,11 @@ def test_a_right_entry(tmp_path: Path) -> None:
     settings = {
         "prompt": "About $topic on $date, after $last_answer",
         "retrieve": "$topic",
-        "schema": {"type": "object", "properties": {"first": {"type": "string"}}},
+        "schema": {
+            "type": "object",
+            "properties": {"first": {"$ref": "#/$defs/words"}},
+            "$defs": {"words": {"type": "string"}},
+        },
         "notify": {"title": "$first of $topic", "body": "$answer", "when": {"changed": True}},
     }
     entry = {"name": "mine", "agent": "prompt", "settings": settings, "input": {"topic": "rust"}}
