@@ -170,6 +170,16 @@ class NotFound(RequestError):
         self.code = code  # type: ignore[misc]
 
 
+class NothingThere(NotFound):
+    """For a path that no route has. Clients are told what to speak instead of what is not spoken here."""
+
+    def __init__(self, path: str) -> None:
+        detail = "There is nothing at this path."
+        if path.startswith("/v1/responses"):
+            detail = "OpenAI's Responses API is not spoken here: have the client use chat completions."
+        super().__init__(detail, code="not_found")
+
+
 class Conflict(RequestError):
     status, title = 409, "Conflict"
 

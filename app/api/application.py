@@ -61,7 +61,7 @@ from app.api.schemas import ChatBody, ExplainBody
 from app.api.security import Door, DoorPolicy
 from app.api.sse import Patience
 from app.api.streams import OpenStreams
-from app.errors import InvalidRequest, NotFound, SidecarError
+from app.errors import InvalidRequest, NothingThere, SidecarError
 from app.store.client_key import PREFIX
 
 log = logging.getLogger(__name__)
@@ -229,7 +229,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 404:
-        problem: SidecarError = NotFound("There is nothing at this path.", code="not_found")
+        problem: SidecarError = NothingThere(request.scope["path"])
     elif error.status_code == 405:
         allowed = headers.get("Allow") or headers.get("allow") or "another method"
         problem = InvalidRequest(

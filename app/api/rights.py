@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.api.callers import Caller
-from app.errors import Forbidden
+from app.errors import Forbidden, NothingThere
 from app.store.client_key import Right
 
 
@@ -60,11 +60,14 @@ GRANTS: Final[tuple[Grant, ...]] = (
 
 
 def allow(caller: Caller, method: str, path: str) -> None:
-    """Raises `Forbidden` where the caller may not use the route."""
+    """Raises `Forbidden` where the caller may not use the route, `NotFound` where a client of other people's APIs looks
+    for one that is not spoken here: every one that is stands in the table."""
     if "admin" in caller.rights and caller.workspace is None:
         return
     asked = "GET" if method == "HEAD" else method
     grant = next((g for g in GRANTS if asked in g.methods and g.path.fullmatch(path)), None)
+    if grant is None and path.startswith("/v1/"):
+        raise NothingThere(path)
     if grant is None and caller.workspace is not None:
         raise Forbidden(
             f"The key `{caller.name}` is bound to workspace `{caller.workspace}`, and this route reaches beyond one.",

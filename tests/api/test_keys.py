@@ -179,6 +179,7 @@ async def test_what_is_not_listed_needs_admin_and_is_closed_to_bound_keys(lab: L
             concrete = path.replace("{", "").replace("}", "")
             if path == "/health" or any(method.upper() in g.methods and g.path.fullmatch(concrete) for g in GRANTS):
                 continue
+            assert not path.startswith("/v1/"), "what is not in the table is answered there as what does not exist"
             closed += 1
             for made in (chat, bound):
                 async with using(lab, made["key"]) as http:
@@ -188,6 +189,17 @@ async def test_what_is_not_listed_needs_admin_and_is_closed_to_bound_keys(lab: L
     async with using(lab, bound["key"]) as http:
         for path in ("/openapi.json", "/nothing", "/api/v1/chat/", "//api/v1/chat"):
             assert (await http.get(path)).status_code == 403
+
+
+async def test_what_is_not_spoken_under_v1_is_not_there_for_any_key(lab: Laboratory) -> None:
+    """Codex, which speaks the Responses API alone, was told that its key reached beyond its workspace."""
+    made = await make(lab, "codex", "work", "chat")
+    async with using(lab, made["key"]) as http:
+        for client in (http, lab.http):
+            answer = await client.post("/v1/responses", json={"model": "auto", "input": "hi"})
+            assert answer.status_code == 404
+            assert "chat completions" in answer.json()["error"]["message"]
+            assert (await client.post("/v1/audio/speech", json={})).json()["error"]["code"] == "not_found"
 
 
 @pytest.mark.parametrize(
