@@ -121,14 +121,10 @@ class Delivery:
 
     async def _post(self, webhook: WebhookSettings, notification: Notification) -> None:
         body = orjson.dumps(payload(notification))
-        headers = {"Content-Type": "application/json", "X-Sidecar-Delivery": notification.id}
-        if webhook.secret_env is not None:
-            key = await self.secret(webhook.secret_env)
-            if key is None:
-                self.problem = f"{webhook.secret_env} is not set"
-                log.error("the webhook is not called: %s is not set", webhook.secret_env)
-                return
-            headers["X-Sidecar-Signature"] = f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"
+        signature = await self._signature(webhook, body)
+        if signature is None:
+            return
+        headers = {"Content-Type": "application/json", "X-Sidecar-Delivery": notification.id, **signature}
         local = frozenset(map(normal_host, webhook.allow_local))
 
         def reach() -> Reach:
@@ -161,6 +157,17 @@ class Delivery:
                 break
         self.problem = problem
         log.warning("the webhook did not take a notification: %s", problem)
+
+    async def _signature(self, webhook: WebhookSettings, body: bytes) -> dict[str, str] | None:
+        """The header that signs this body, if any does; None where the key to sign with is not there."""
+        if webhook.secret_env is None:
+            return {}
+        key = await self.secret(webhook.secret_env)
+        if key is None:
+            self.problem = f"{webhook.secret_env} is not set"
+            log.error("the webhook is not called: %s is not set", webhook.secret_env)
+            return None
+        return {"X-Sidecar-Signature": f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"}
 
 
 def payload(notification: Notification) -> dict[str, Any]:

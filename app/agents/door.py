@@ -130,36 +130,35 @@ class AgentRouter:
         }
         in_words = f"{prompt}\n\nAnswer with one JSON object alone, fitting this JSON Schema:\n{json.dumps(schema)}"
         messages: list[Mapping[str, Any]] = [{"role": "user", "content": in_words}]
+
+        async def answered() -> Completion:
+            return await self.ask(
+                messages,
+                task_type=task_type,
+                system=system,
+                chunks=chunks,
+                entities=entities,
+                model=model,
+                max_output_tokens=max_output_tokens,
+                temperature=0.0,
+                response_format=wanted,
+            )
+
         problem = ""
         for _ in range(2):
-            arguments = {"system": system, "chunks": chunks, "entities": entities, "model": model}
             try:
-                answer = await self.ask(
-                    messages,
-                    task_type=task_type,
-                    response_format=wanted,
-                    max_output_tokens=max_output_tokens,
-                    temperature=0.0,
-                    **arguments,  # type: ignore[arg-type]
-                )
+                answer = await answered()
             except NoPermittedModel:
                 if wanted is None:
                     raise
                 wanted = None  # none of them knows response_format
-                answer = await self.ask(
-                    messages,
-                    task_type=task_type,
-                    max_output_tokens=max_output_tokens,
-                    temperature=0.0,
-                    **arguments,  # type: ignore[arg-type]
-                )
+                answer = await answered()
             value, problem = read_json(answer.text, schema)
             if not problem:
                 return Structured(value, answer)
             self._log.info(f"{answer.done.model} answered with what does not fit: {problem}")
             repair = f"That does not fit: {problem}. Answer again with the JSON object alone."
-            messages = [
-                *messages,
+            messages += [
                 {"role": "assistant", "content": answer.text or "(nothing)"},
                 {"role": "user", "content": repair},
             ]

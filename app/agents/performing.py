@@ -7,8 +7,9 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -157,6 +158,19 @@ async def _within(work: Awaitable[AgentResult], seconds: float) -> AgentResult:
     raise TimeUp(f"it took longer than timeout_seconds: {seconds:g}")
 
 
+async def _left_by_the_last(
+    database: Database, agent: str, workspace: str, taint: Taint, open_only: bool
+) -> tuple[dict[str, Any], datetime | None]:
+    """The state the agent's last run left, and when one last went well. A private state is read or kept from it."""
+    (state, private), last = await database.read(
+        lambda c: (run_rows.get_state(c, agent, workspace), run_rows.last_success(c, agent, workspace))
+    )
+    if private and open_only:
+        return {}, last
+    taint.read_private(private)
+    return state, last
+
+
 async def _context(
     tools: Tools,
     run: Run,
@@ -170,13 +184,7 @@ async def _context(
     workspace, now = profile.id, tools.clock.now
     open_only = not agent.reads_private and not taint.private
     storing = withholding(notes, run.dry_run)
-    (state, private), last = await tools.database.read(
-        lambda c: (run_rows.get_state(c, run.agent, workspace), run_rows.last_success(c, run.agent, workspace))
-    )
-    if private and open_only:
-        state = {}
-    else:
-        taint.read_private(private)
+    state, last = await _left_by_the_last(tools.database, run.agent, workspace, taint, open_only)
     store = AgentStore(
         tools.database, agent=run.agent, profile=profile, run_id=run.id, now=now, taint=taint, storing=storing,
         dry_run=run.dry_run, open_only=open_only,

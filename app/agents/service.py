@@ -137,6 +137,10 @@ class AgentService:
         other = self.runs.live(name)
         if other is not None and idempotency_key is not None and other.idempotency_key == idempotency_key:
             return _same(other, fingerprint)  # sent twice at once
+        return await self._start(run, registered, fingerprint)
+
+    async def _start(self, run: Run, registered: Registered, fingerprint: str) -> Run:
+        """Its row first, then the run; or the run that its key has started since that was looked up."""
         live = self.runs.reserve(run)
         try:
             added = await self._database.write(lambda connection: run_rows.add(connection, [run]))
@@ -145,8 +149,8 @@ class AgentService:
             raise
         if not added:  # the key was used while we looked for it: for another agent, or for a run that is over by now
             self.runs.release(live)
-            assert idempotency_key is not None, "nothing else of a triggered run may be there already"
-            return await self._known_key(idempotency_key, fingerprint) or run
+            assert run.idempotency_key is not None, "nothing else of a triggered run may be there already"
+            return await self._known_key(run.idempotency_key, fingerprint) or run
         self._launcher.launch(live, registered, 0.0)
         return run
 

@@ -80,6 +80,28 @@ def local_hour(profile: Profile, now: datetime) -> int:
     return now.astimezone(ZoneInfo(profile.timezone) if profile.timezone else None).hour
 
 
+def facts_of(
+    request: ModelRequest, profile: Profile, now: datetime, *, input_tokens: int, budget_used: float
+) -> RoutingFacts:
+    """What the rules are asked about. Whether code is involved is looked for where the request does not say."""
+    material = request.material
+    return RoutingFacts(
+        task_type=request.task_type,
+        workspace=profile.id,
+        contains_code=involves_code(material) if request.contains_code is None else request.contains_code,
+        block_cloud_apis=profile.block_cloud_apis,
+        input_tokens=input_tokens,
+        has_images=has_images(material),
+        has_tools=bool(request.tools),
+        has_response_format=request.response_format is not None,
+        session_private=request.session_private,
+        agent=request.agent,
+        hour=local_hour(profile, now),
+        budget_used=budget_used,
+        metadata=request.metadata,
+    )
+
+
 async def make_plan(
     request: ModelRequest,
     policy: Policy,
@@ -93,26 +115,10 @@ async def make_plan(
 
     Raises `UnknownWorkspace`, `UnknownModel`, `NoRule`, `NoPermittedModel`.
     """
-    profile = policy.profile(request.workspace)
-    material = request.material
-    prepared = await builder.prepare(material, policy.config.routing.context.similarity_line)
-    code = involves_code(material) if request.contains_code is None else request.contains_code
-    facts = RoutingFacts(
-        task_type=request.task_type,
-        workspace=profile.id,
-        contains_code=code,
-        block_cloud_apis=profile.block_cloud_apis,
-        input_tokens=await prepared.total_tokens(COUNTING_TOKENIZER),
-        has_images=has_images(material),
-        has_tools=bool(request.tools),
-        has_response_format=request.response_format is not None,
-        session_private=request.session_private,
-        agent=request.agent,
-        hour=local_hour(profile, now),
-        budget_used=budget_used,
-        metadata=request.metadata,
-    )
-    config = policy.config
+    profile, config = policy.profile(request.workspace), policy.config
+    prepared = await builder.prepare(request.material, config.routing.context.similarity_line)
+    tokens = await prepared.total_tokens(COUNTING_TOKENIZER)
+    facts = facts_of(request, profile, now, input_tokens=tokens, budget_used=budget_used)
     route = decide(
         facts,
         policy.rules,
