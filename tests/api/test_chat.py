@@ -43,12 +43,6 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Labo
         yield lab
 
 
-@pytest.fixture
-def lab(shared: Laboratory) -> Laboratory:
-    shared.reset()
-    return shared
-
-
 def names(events: list[SseEvent]) -> list[str]:
     return [event.name for event in events]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.fakes.laboratory import KEY, PIXEL, WIRES, Laboratory, data_of, laboratory, text_of
+from tests.fakes.laboratory import KEY, PIXEL, WIRES, Laboratory, data_of, text_of
 from tests.fakes.providers import Reply, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,18 +28,6 @@ SCHEMA = {
     "required": ["done"],
     "additionalProperties": False,
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Laboratory]:
-    async with laboratory(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(shared: Laboratory) -> Laboratory:
-    shared.reset()
-    return shared
 
 
 def openai_limit(body: Body) -> Any:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.fakes.laboratory import RULES, WIRES, Laboratory, data_of, laboratory
+from tests.fakes.laboratory import RULES, WIRES, Laboratory, data_of
 from tests.fakes.providers import FakeProvider, Reply, Status
 from tests.fakes.sidecar import running_sidecar
 
@@ -22,18 +20,6 @@ CONTEXT = {
     "entities": [{"name": "Widget", "kind": "class", "summary": "turns", "hops": 2}],
     "stacktrace": "Traceback (most recent call last):\n  boom",
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Laboratory]:
-    async with laboratory(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(shared: Laboratory) -> Laboratory:
-    shared.reset()
-    return shared
 
 
 async def test_nobody_is_asked_and_nothing_is_written(lab: Laboratory) -> None:

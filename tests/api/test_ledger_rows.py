@@ -16,9 +16,8 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from tests.fakes.laboratory import Laboratory, eventually, laboratory
+from tests.fakes.laboratory import Laboratory, eventually
 from tests.fakes.providers import CutMidStream, FakeProvider, Reply, Status
 from tests.fakes.sidecar import TOKEN, write_config
 
@@ -26,18 +25,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SECRET = "the wine is under the stairs"
 KILLS = 3
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Laboratory]:
-    async with laboratory(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(shared: Laboratory) -> Laboratory:
-    shared.reset()
-    return shared
 
 
 async def test_every_column_of_a_good_row(lab: Laboratory) -> None:

@@ -41,12 +41,6 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Labo
         yield lab
 
 
-@pytest.fixture
-def lab(shared: Laboratory) -> Laboratory:
-    shared.reset()
-    return shared
-
-
 async def get(lab: Laboratory, path: str, **params: Any) -> dict[str, Any]:
     response = await lab.http.get(path, params=params)
     assert response.status_code == 200, response.text

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.fakes.laboratory import Laboratory, laboratory
+from tests.fakes.laboratory import Laboratory
 from tests.fakes.sidecar import RunningSidecar, running_sidecar
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -18,18 +18,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 STOCK = Path(__file__).parents[2] / "config"
 CODE = "```python\ndef add(a, b):\n    return a + b\n```\nWhy does `add(1)` raise a TypeError?"
 PROSE = "Write to my aunt that the train to Hamburg leaves at nine and that she should bring an umbrella."
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Laboratory]:
-    async with laboratory(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(shared: Laboratory) -> Laboratory:
-    shared.reset()
-    return shared
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
