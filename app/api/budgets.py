@@ -9,9 +9,10 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
+from app.api.budget_schemas import BudgetList
 from app.api.callers import caller_of
 from app.api.deps import api_of, json_response, v1_router
-from app.api.results import BudgetList, Problem
+from app.api.results import Problem
 from app.usage.budget_states import burn_down, state_of
 
 router = v1_router("usage")

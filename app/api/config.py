@@ -6,9 +6,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+from app.api.config_schemas import ProfileList, RuleList
 from app.api.deps import DirectRoute, api_of, json_response, v1_router
 from app.api.json_text import Json
-from app.api.results import ProfileList, RuleList
 from app.config.schema import Budget, Profile, Rule
 
 router = v1_router("configuration", route_class=DirectRoute)

@@ -14,7 +14,8 @@ from starlette.responses import StreamingResponse
 
 from app.api.callers import caller_of
 from app.api.deps import api_of, json_response, v1_router
-from app.api.results import Problem, RecordList, UsageResult
+from app.api.ledger_schemas import RecordList, UsageResult
+from app.api.results import Problem
 from app.api.usage_schemas import SummaryResult, VerifyResult
 from app.usage.budget_states import BudgetState, budget_states
 from app.usage.export import MEDIA_TYPES, export

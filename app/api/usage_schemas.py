@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.results import RecordResult, Result, UsageFigures
+from app.api.ledger_schemas import RecordResult, UsageFigures
+from app.api.results import Result
 
 
 class PreviousResult(Result):
