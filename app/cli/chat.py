@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.common import CliError, read_settings
+from app.cli.common import CliError, print_json_line, read_settings
 from app.cli.request import (
     FileOption,
     ModelOption,
@@ -80,8 +79,7 @@ class _Json:
 
     def show(self, event: ServerEvent) -> None:
         self._last = event.name
-        line = {"event": event.name, "id": event.id, "data": event.data}
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        print_json_line({"event": event.name, "id": event.id, "data": event.data})
 
     def interrupted(self) -> None:
         """Nothing: the exit status says it."""

@@ -80,12 +80,17 @@ class Sidecar:
         token = read_token(settings)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # trust_env off: a proxy of the environment must never see what goes to this machine's own sidecar.
-        self._client = httpx.Client(
-            base_url=self.url,
-            headers=headers,
-            trust_env=False,
-            timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=self.url,
+                headers=headers,
+                trust_env=False,
+                timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+            )
+        except httpx.InvalidURL:
+            raise CliError(f"SIDECAR_HOST: {settings.host!r} is no host", ExitCode.USAGE) from None
+        except UnicodeEncodeError:
+            raise CliError("SIDECAR_TOKEN must be ASCII characters", ExitCode.USAGE) from None
 
     def __enter__(self) -> Sidecar:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Callable
@@ -107,8 +108,13 @@ def _read_token_file(path: Path) -> str | None:
 
 def print_json(value: object) -> None:
     """Indented where a person reads, one line where a program does."""
-    indent = 2 if sys.stdout.isatty() else None
-    print(json.dumps(value, ensure_ascii=False, indent=indent), flush=True)
+    print_json_line(value, 2 if sys.stdout.isatty() else None)
+
+
+def print_json_line(value: object, indent: int | None = None) -> None:
+    """Every character in every encoding: a pipe of Windows has 256 of them, and JSON an escape for the others."""
+    unicode = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    print(json.dumps(value, ensure_ascii=not unicode, indent=indent), flush=True)
 
 
 def warn(message: str) -> None:

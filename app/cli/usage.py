@@ -277,11 +277,11 @@ def _moment(option: str, given: str | None) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(given)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.astimezone()).isoformat()
+    except (ValueError, OverflowError):
         raise CliError(
             f"{option}: {given!r} is not a date such as 2026-03-01 or 2026-03-01T09:30", ExitCode.USAGE
         ) from None
-    return (moment if moment.tzinfo else moment.astimezone()).isoformat()
 
 
 def _spark(sidecar: Any, params: Mapping[str, str]) -> str:

@@ -139,14 +139,18 @@ def read_input(given: Sequence[str]) -> dict[str, Any]:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except ValueError as error:
+        value = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise CliError(f"--input is not valid JSON: {error}", ExitCode.USAGE) from None
     return dict(value)
 
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         return text
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
