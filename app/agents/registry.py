@@ -24,9 +24,6 @@ GROUP: Final = "llm_sidecar.agents"
 
 log = logging.getLogger(__name__)
 
-Make = Callable[[], Agent]
-"""Makes the one instance of an agent; raises what it likes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Registered:

@@ -22,15 +22,14 @@ from typing import Any
 
 import yaml
 
-from app.agents.base import Agent, AgentContext, AgentResult, Severity
+from app.agents.base import Agent, AgentContext, AgentResult, OutsideResponse, Severity
 from app.agents.cron import check_schedules
-from app.agents.fallbacks import ClosedHttp
 from app.agents.performing import Tools
 from app.agents.registry import Registry
 from app.agents.service import AgentService
 from app.config.loader import Config, load
 from app.config.schema import Profile
-from app.errors import NoRule
+from app.errors import EgressBlocked, NoRule
 from app.llm.calls import ModelRequest
 from app.llm.clock import Clock
 from app.llm.events import Event
@@ -43,6 +42,15 @@ from app.store.database import Database
 from tests.fakes.sidecar import write_config
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+class ClosedHttp:
+    """Reaches nothing."""
+
+    async def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, max_bytes: int | None = None
+    ) -> OutsideResponse:
+        raise EgressBlocked("this test has no client for the world outside")
 
 
 class HandClock:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide"
 CONFIGURATION = GUIDE / "configuration.md"
+ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 SECTIONS: list[tuple[str, type[schema.Entry]]] = [
@@ -171,6 +172,24 @@ def test_a_snippet_loads_as_the_file_it_names(page: Path, snippet: str, tmp_path
     for file, content in {**MINIMAL, name: snippet}.items():
         (tmp_path / file).write_text(content, "utf-8")
     load(tmp_path, [check_conditions])
+
+
+def test_every_part_of_the_program_is_on_the_map_and_no_other() -> None:
+    program = ROOT / "app"
+    rows = tables(ARCHITECTURE)["The house"]
+    parts = {p.name for p in program.iterdir() if not p.name.startswith("__")}
+    assert {part for part, *_ in rows} == parts
+    for part, _, begin in rows:
+        assert (program / part / begin).exists(), f"{part}: {begin}"
+
+
+def test_every_module_the_architecture_names_exists() -> None:
+    page = ARCHITECTURE.read_text("utf-8")
+    modules = [
+        f"/{path.relative_to(ROOT).as_posix()}" for room in ("app", "tests") for path in ROOT.glob(f"{room}/**/*.py")
+    ]
+    named = set(re.findall(r"[\w/]*\w\.py\b", page))
+    assert {name for name in named if not any(module.endswith(f"/{name}") for module in modules)} == set()
 
 
 def test_links_lead_somewhere() -> None:
