@@ -190,6 +190,7 @@ async def test_an_answers_row_outlives_the_container(tmp_path: Path) -> None:
             assert await stopping == 0
             await engine("start", made.name)
             await made.ready()
-            async with await made.client() as http:
-                rows = (await http.get("/api/v1/usage/records")).json()["records"]
+            async with await made.client() as again:
+                assert again.headers["Authorization"] == http.headers["Authorization"]
+                rows = (await again.get("/api/v1/usage/records")).json()["records"]
             assert sorted(row["status"] for row in rows) == ["cancelled", "ok"]
