@@ -92,9 +92,16 @@ def base_url(settings: Settings) -> str:
 
 def read_token(settings: Settings) -> str | None:
     """SIDECAR_TOKEN, else the token of the data folder; None where the sidecar has not made one yet."""
-    if settings.token is not None:
-        return settings.token.get_secret_value()
-    return _read_token_file(settings.token_path)
+    if settings.token is None:
+        return _sendable(_read_token_file(settings.token_path), str(settings.token_path))
+    return _sendable(settings.token.get_secret_value(), "SIDECAR_TOKEN")
+
+
+def _sendable(token: str | None, place: str) -> str | None:
+    """Raises `CliError` for what no header carries; `serve` takes no other token either."""
+    if token is not None and not all("!" <= character <= "~" for character in token):
+        raise CliError(f"{place} must be ASCII characters without spaces", ExitCode.USAGE)
+    return token
 
 
 def _read_token_file(path: Path) -> str | None:
@@ -104,6 +111,13 @@ def _read_token_file(path: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise CliError(f"the token file {path} cannot be read: {type(error).__name__}") from None
+
+
+def read_at_most(path: Path, most: int) -> bytes:
+    """A file's beginning, one byte more than `most` where it has more: also of a device, or of what grows meanwhile.
+    Raises `OSError`."""
+    with path.open("rb") as file:
+        return file.read(most + 1)
 
 
 def print_json(value: object) -> None:

@@ -30,6 +30,13 @@ WorkspaceOption = Annotated[str | None, typer.Option("--workspace", "-w", help="
 FolderArgument = Annotated[str, typer.Argument(metavar="PATH", help="The folder.")]
 
 
+def _absolute(path: str) -> str:
+    """Of an empty one nothing: with a variable that is not set, the folder one is in would be indexed, or forgotten."""
+    if not path:
+        raise CliError("PATH is empty: name a folder, `.` for the one you are in", ExitCode.USAGE)
+    return os.path.abspath(path)
+
+
 class PathOrCommand(TyperGroup):
     """`index PATH` is `index add PATH`; a folder that is called like a command is `./list`."""
 
@@ -69,7 +76,7 @@ def add(
     """
     from app.cli.client import Sidecar
 
-    body: dict[str, Any] = {"path": os.path.abspath(path)}
+    body: dict[str, Any] = {"path": _absolute(path)}
     body |= {} if workspace is None else {"workspace": workspace}
     body |= {} if watch is None else {"watch": watch}
     with Sidecar(read_settings()) as sidecar:
@@ -207,7 +214,7 @@ def stop(path: FolderArgument, workspace: WorkspaceOption = None) -> None:
     """End the run over a folder and its watch; what is indexed stays, and the next run goes on from there."""
     from app.cli.client import Sidecar
 
-    body = {"path": os.path.abspath(path)} | ({} if workspace is None else {"workspace": workspace})
+    body = {"path": _absolute(path)} | ({} if workspace is None else {"workspace": workspace})
     with Sidecar(read_settings()) as sidecar:
         sidecar.post(f"{PATH}/stop", body)
 
@@ -225,7 +232,7 @@ def drop(
 
     if (path is None) is not everything:
         raise CliError("give either a folder or --all", ExitCode.USAGE)
-    params = {"workspace": workspace, "path": os.path.abspath(path) if path is not None else None}
+    params = {"workspace": workspace, "path": _absolute(path) if path is not None else None}
     with Sidecar(read_settings()) as sidecar:
         answer = sidecar.delete(PATH, {name: value for name, value in params.items() if value is not None})
     for dropped in answer["dropped"]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import CliError, ExitCode
+from app.cli.common import CliError, ExitCode, read_at_most
 
 TextArgument = Annotated[
     list[str] | None,
@@ -82,7 +82,7 @@ def read_file(given: str, said_as: str = "--file: ") -> dict[str, Any]:
     if line == 0:
         raise CliError(f"{said_as}lines count from 1, and {given!r} says 0", ExitCode.USAGE)
     try:
-        data = path.read_bytes()
+        data = read_at_most(path, MOST_BYTES)
     except OSError as error:
         raise CliError(
             f"{said_as}{path} cannot be read: {error.strerror or type(error).__name__}", ExitCode.USAGE

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli.common import CliError, ExitCode, JsonOption, listing_group, print_json, read_settings
+from app.cli.common import CliError, ExitCode, JsonOption, listing_group, print_json, read_at_most, read_settings
 
 PATH = "/api/v1/sessions"
 MOST_BYTES = 64_000_000
@@ -151,6 +151,8 @@ def read_conversation(text: str, name: str) -> dict[str, Any]:
     """The body of an import, `messages` always in it. Raises `CliError` that says what was expected."""
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise CliError(f"{name}: nested too deeply to be messages", ExitCode.USAGE) from None
     except ValueError:
         value = _lines(text, name)
     if isinstance(value, Mapping) and "role" in value:
@@ -168,14 +170,14 @@ def _lines(text: str, name: str) -> list[Any]:
         if line.strip():
             try:
                 found.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise CliError(f"{name}:{number}: neither JSON nor JSON lines: {error}", ExitCode.USAGE) from None
     return found
 
 
 def _read(file: str) -> str:
     try:
-        data = sys.stdin.buffer.read(MOST_BYTES + 1) if file == "-" else Path(file).read_bytes()
+        data = sys.stdin.buffer.read(MOST_BYTES + 1) if file == "-" else read_at_most(Path(file), MOST_BYTES)
     except OSError as error:
         raise CliError(f"{file} cannot be read: {error.strerror or type(error).__name__}", ExitCode.USAGE) from None
     if len(data) > MOST_BYTES:
