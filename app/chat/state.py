@@ -131,23 +131,36 @@ _BLOCKED = re.compile(
 )
 _NEXT = re.compile(r"\b(?:next\b|todo|to do\b|then we|need to|needs to|should\b|let's|we will|remains)", re.IGNORECASE)
 _EXTRACTED = 5
+_READ_CHARACTERS: Final = 8_000
+"""Of a message: a pasted log of some megabytes would hold the event loop for seconds."""
 
 
 def extract_state(messages: Sequence[StoredMessage], previous: Mapping[str, Any]) -> dict[str, Any]:
     """The state in the messages' own sentences: what stands in for a model where none answers. Deterministic."""
-    texts = [(message.message.get("role"), message.text) for message in messages]
+    texts = [(message.message.get("role"), message.text[:_READ_CHARACTERS]) for message in messages]
     asked = [text for role, text in texts if role == "user" and text.strip()]
     newest_first = [sentence for _, text in reversed(texts) for sentence in reversed(sentences_of(text))]
     found: dict[str, Any] = {
         "goal": previous.get("goal") or _first_sentence(asked[:1]),
         "current_task": _first_sentence(asked[-1:]),
-        "open_files": _distinct(path for _, text in reversed(texts) for path in _PATH.findall(text)),
+        "open_files": _distinct(
+            path for _, text in reversed(texts) for path in _PATH.findall(text) if len(path) <= CAPTURED_CHARACTERS
+        ),
         "findings": _matching(newest_first, _FOUND),
         "blockers": _matching(newest_first, _BLOCKED),
         "next_steps": _matching(newest_first, _NEXT),
     }
     free = {name: value for name, value in previous.items() if name not in (*TEXTS, *LISTS)}
-    return {**free, **{name: value for name, value in found.items() if value}}
+    return _small_enough(free, {name: value for name, value in found.items() if value})
+
+
+def _small_enough(free: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Both, with the last entries of the longest lists left out where it is more than a state may be."""
+    while found and len(json.dumps({**free, **found}, ensure_ascii=False)) > STATE_CHARACTERS:
+        longest = max(found, key=lambda name: len(json.dumps(found[name], ensure_ascii=False)))
+        kept = found[longest][:-1] if isinstance(found[longest], list) else None
+        found = {name: value for name, value in {**found, longest: kept}.items() if value}
+    return {**free, **found}
 
 
 def _first_sentence(texts: Sequence[str]) -> str | None:

@@ -207,3 +207,20 @@ def test_the_state_is_bounded_and_typed() -> None:
     for bad in ({"goal": 1}, {"findings": [None]}, {"x": "y" * STATE_CHARACTERS}, {"n" * 65: 1}):
         with pytest.raises(ValidationError):
             SessionState.model_validate(bad)
+
+
+def test_no_more_of_a_message_is_read_than_a_state_needs() -> None:
+    """On the event loop: some megabytes of a pasted log held it for seconds."""
+    state = extract_state(stored(message("user", "Read app/a.py. " + "-a/" * 4_000 + " then app/b.py")), {})
+    assert state["open_files"] == ["app/a.py"]
+
+
+def test_an_extracted_state_is_small_enough_whatever_was_said() -> None:
+    """It was never trimmed from a prompt, and nobody could put it back."""
+    long = [f"{word} {n} " + "x" * 290 + "." for word in ("because", "blocked", "todo") for n in range(5)]
+    paths = [" " + "/".join([str(n) * 70] * 4) + ".py" for n in range(12)]
+    said = stored(*[message("user", text) for text in (*long, *paths)])
+    for free in ({}, {"mine": "y" * 4_000}, {"mine": "y" * (STATE_CHARACTERS - 20)}):
+        state = extract_state(said, free)
+        assert SessionState.model_validate(state).data() == state
+        assert state.get("mine") == free.get("mine")
