@@ -1,4 +1,3 @@
-# ruff: noqa: F811 - fixtures of another file
 """Odd arguments, encodings and files on the command line: an error that says what to do, and never a traceback."""
 
 from __future__ import annotations
@@ -6,11 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.api.test_cli import ROOT, Script, environment, run, sidecar  # noqa: F401 - fixtures
+from tests.fakes.command_line import ROOT, environment_in, run
+from tests.fakes.scripted_sidecar import Script, scripted_sidecar
+
+
+@pytest.fixture
+def sidecar() -> Iterator[Script]:
+    with scripted_sidecar() as script:
+        yield script
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return environment_in(tmp_path)
+
 
 RAW = os.fsdecode(b"caf\xe9")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="arguments are bytes on Linux")
