@@ -31,6 +31,9 @@ MAX_SYMBOLS: Final = 1_000
 MAX_RELATIONS: Final = 3_000
 MAX_NODES: Final = 400_000
 """Visited in one file, about a second's worth."""
+MAX_DEPTH: Final = 250
+"""Nodes within each other that are looked into. Each may hold all that is below it: a chain of 100,000 calls, whose
+texts are read one by one, would take hours."""
 _SIGNATURE_CHARACTERS: Final = 140
 _DOC_CHARACTERS: Final = 200
 
@@ -76,6 +79,7 @@ class _Place:
     owner: EntityRef | None = None
     inside: bool = False
     """Within a function: what is defined there is its own business."""
+    depth: int = 0
 
 
 @dataclass(slots=True)
@@ -140,7 +144,9 @@ def _walk(found: _Found, root: Node) -> None:
     while stack and visited < MAX_NODES:
         place = stack.pop()
         visited += 1
-        stack.extend(reversed(list(_visit(found, place))))
+        within = list(_visit(found, place))
+        if place.depth < MAX_DEPTH:
+            stack.extend(reversed(within))
 
 
 def _visit(found: _Found, place: _Place) -> Iterator[_Place]:
@@ -158,7 +164,7 @@ def _visit(found: _Found, place: _Place) -> Iterator[_Place]:
             yield from _note_definition(found, place, name)
             return
     for child in node.named_children:
-        yield _Place(child, place.scope, place.owner, place.inside)
+        yield _Place(child, place.scope, place.owner, place.inside, place.depth + 1)
 
 
 def _note_definition(found: _Found, place: _Place, name: str) -> Iterator[_Place]:
@@ -185,7 +191,7 @@ def _note_definition(found: _Found, place: _Place, name: str) -> Iterator[_Place
         owner = ref
     inside = place.inside or kind in ("function", "method")
     for child in node.named_children:
-        yield _Place(child, scope, owner, inside)
+        yield _Place(child, scope, owner, inside, place.depth + 1)
 
 
 def _kind(node: Node, place: _Place, name: str) -> str | None:

@@ -164,3 +164,25 @@ def test_torn_source_gives_what_can_be_stored(
     torn = source[:start] + source[start + length :]
     found = of(path, torn)
     check(found.entities, found.relations)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("language", "source"),
+    [
+        ("javascript", "a" + ".b()" * 100_000),
+        ("javascript", "a" + "()" * 200_000),
+        ("rust", "impl A for B { " * 20_000 + "}" * 20_000),
+        ("cpp", "namespace a{" * 20_000 + "}" * 20_000),
+    ],
+)
+def test_what_is_nested_without_end_takes_no_time_without_end(language: str, source: str) -> None:
+    """A chain of calls holds every call before it: reading the text of each took hours for one file."""
+    symbols_of("a", source.encode(), language)
+
+
+def test_long_chains_of_calls_are_read() -> None:
+    source = "def target(): pass\n\ndef f():\n    target()" + "".join(f".b{n}()" for n in range(60)) + "\n"
+    found = symbols_of("a.py", source.encode(), "python")
+    calls = [(r.start, r.end) for r in found.relations if r.kind == "calls"]
+    assert calls == [(EntityRef("f", "function"), EntityRef("target", "function"))]
