@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 
 from app.memory.entities import Origin, Source
 from app.memory.extraction import EntityExtraction
-from app.memory.manifest import Manifest
+from app.memory.manifest import FileState, Folder, Manifest
 from app.memory.mentions import MAX_CHARACTERS
 from app.memory.reading import NotIndexed, read_file, text_of
 from app.memory.walk import MAX_BYTES
@@ -117,16 +117,22 @@ class Learning:
         new: list[_New] = []
         private = self._was_private(workspace)
         for folder in await self._manifest.folders(workspace):
-            for state in (await self._manifest.files(folder)).values():
-                if state.skipped is not None or PurePosixPath(state.path).suffix.lower() not in PROSE:
-                    continue
-                # 0: written so shortly before it was indexed that its time tells nothing.
-                written = datetime.fromtimestamp(state.mtime_ns / 1e9, UTC) if state.mtime_ns else None
-                at = written or folder.indexed_at or folder.created_at
+            for state, at in _times(folder, (await self._manifest.files(folder)).values()):
                 if at > since:
                     origin = Origin(Source.TEXT, folder.prefix + state.path)
                     new.append(_New(at, origin, private, root=str(folder.root), path=state.path))
         return new
+
+
+def _times(folder: Folder, files: Iterable[FileState]) -> Iterator[tuple[FileState, datetime]]:
+    """The texts among the files, and since when there is something to read in each: since it was written, and at the
+    earliest since its folder is indexed, a microsecond after the one written before it."""
+    texts = [f for f in files if f.skipped is None and PurePosixPath(f.path).suffix.lower() in PROSE]
+    for place, state in enumerate(sorted(texts, key=lambda text: (text.mtime_ns, text.path))):
+        # 0: written so shortly before it was indexed that its time tells nothing.
+        written = datetime.fromtimestamp(state.mtime_ns / 1e9, UTC) if state.mtime_ns else None
+        earliest = folder.created_at + timedelta(microseconds=place)
+        yield state, max(written or folder.indexed_at or folder.created_at, earliest)
 
 
 def session_origin(session_id: str) -> Origin:

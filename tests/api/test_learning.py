@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,8 @@ async def sidecar(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
         tmp_path_factory.mktemp("learning"),
         models=[{"id": "builtin/extractive"}],
         rules=[{"name": "all", "conditions": {}, "model": "builtin/extractive"}],
-        profiles=[{"id": name} for name in ("open", "files", "other")] + [{"id": "work", "block_cloud_apis": True}],
+        profiles=[{"id": name} for name in ("open", "files", "other", "late")]
+        + [{"id": "work", "block_cloud_apis": True}],
     ) as running:
         yield running
 
@@ -85,3 +87,23 @@ async def test_indexed_texts_come_and_go(sidecar: RunningSidecar, tmp_path: Path
     left = set(await known(sidecar, "files"))
     assert "settle" in left
     assert "Edsger Dijkstra" not in left
+
+
+async def test_texts_older_than_their_folder_are_read_once_it_is_indexed(
+    sidecar: RunningSidecar, tmp_path: Path
+) -> None:
+    """Somebody's notes of last year, indexed today: they were older than what had been read, and never were."""
+    for day, name in enumerate(("Ada Lovelace", "Grace Hopper", "Alan Turing")):
+        (tmp_path / f"{day}.md").write_text(f"Here is {name}.")
+        at = (START + timedelta(days=day)).timestamp()
+        os.utime(tmp_path / f"{day}.md", (at, at))
+    since = datetime.now(UTC)
+    body = {"workspace": "late", "path": str(tmp_path), "stream": False}
+    assert (await sidecar.http.post("/api/v1/index", json=body)).status_code == 200
+    learning = sidecar.services.learning
+    learned = await learning.extract_new("late", since, limit=2)
+    assert (learned.texts, learned.more) == (2, True)
+    learned = await learning.extract_new("late", learned.until, limit=2)
+    assert (learned.texts, learned.more) == (1, False)
+    assert {"Ada Lovelace", "Grace Hopper", "Alan Turing"} <= set(await known(sidecar, "late"))
+    assert (await learning.extract_new("late", learned.until)).texts == 0
