@@ -153,7 +153,7 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: a name that no DNS can hold
         raise StartupError(f"cannot listen on {host}: {error}", EXIT_PORT) from None
     with contextlib.closing(listener):
         try:

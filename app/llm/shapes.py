@@ -52,6 +52,27 @@ def plain(value: Any) -> Any:
     return value
 
 
+def with_objects(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same messages, in which every tool call's arguments are a JSON object, as all but OpenAI demand.
+
+    Models write none, or half of one, and the answer to that is in the conversation from then on.
+    """
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            function["arguments"] = _object_text(function.get("arguments") or "{}")
+    return messages
+
+
+def _object_text(arguments: str) -> str:
+    try:
+        if isinstance(orjson.loads(arguments), dict):
+            return arguments
+    except orjson.JSONDecodeError:
+        pass
+    return orjson.dumps({"invalid_arguments": arguments}).decode()
+
+
 def ready_for_ollama(message: Mapping[str, Any]) -> bool:
     """Whether Ollama takes the message as it stands: nothing but words, and no `<think>` in front, for which it has a
     field of its own."""

@@ -176,7 +176,7 @@ class Translator:
         # litellm takes 3 µs a message, and gives most of them back to Ollama as they came.
         ready = shapes.ready_for_ollama if model.wire == "ollama_chat" else shapes.never_ready
         optional = self._parameters(call, provider)
-        messages = shapes.plain([message for message in call.messages if not ready(message)])
+        messages = shapes.with_objects(shapes.plain([message for message in call.messages if not ready(message)]))
         settings = {"api_base": base or None, "api_key": key, "custom_llm_provider": model.wire, "drop_params": True}
         common = {"model": model.name, "optional_params": optional, "litellm_params": settings}
         shown: Any = {"x-goog-api-key": key} if model.wire == "gemini" else key

@@ -127,6 +127,35 @@ def _without_images(message: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in message.items() if name != "images"}
 
 
+@pytest.mark.parametrize("wire", GREAT)
+@pytest.mark.parametrize("written", ["", "look there", '{"where": "he', "[1]", '"here"', "null"])
+def test_a_call_with_arguments_that_are_no_object_is_sent_with_one(
+    translator: Translator, wire: str, written: str
+) -> None:
+    """A model wrote them, and whoever asks next sends them along: the conversation has to go on all the same."""
+    made = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": written}}
+    messages = (
+        *QUESTION,
+        {"role": "assistant", "content": None, "tool_calls": [made]},
+        {"role": "tool", "content": "these are no arguments", "tool_call_id": "c1"},
+    )
+    body = body_of(translator.request(call(wire, HERE, messages=messages), KEY))
+    (told,) = _arguments_in(body)
+    assert told == ({"invalid_arguments": written} if written else {})
+    assert made["function"] == {"name": "look", "arguments": written}
+
+
+def _arguments_in(sent: Any) -> list[Any]:
+    """Of every call in a body, whatever the wire calls them, and as a value where they are text."""
+    if isinstance(sent, list):
+        return [found for item in sent for found in _arguments_in(item)]
+    if not isinstance(sent, dict):
+        return []
+    own = [sent[name] for name in ("arguments", "input", "args") if name in sent]
+    inner = [found for item in sent.values() for found in _arguments_in(item)]
+    return [json.loads(found) if isinstance(found, str) else found for found in own] + inner
+
+
 def test_openai_style_asks_for_usage_and_carries_unknown_parameters(translator: Translator) -> None:
     body = body_of(
         translator.request(call("openai", params={"top_k": 7, "seed": 3, "chat_template_kwargs": {"a": 1}}), None)
