@@ -132,6 +132,7 @@ def windows(text: str, size: int = PASSAGE_CHARACTERS) -> list[str]:
 
 
 def _half(lines: Sequence[str], start: int, end: int, half: float) -> int:
+    """The line where the next window begins: `half` characters on, and at least one line."""
     passed = 0
     at = start
     while at < end and passed < half:

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 from app.store.tables import llm_usage_log, request_parents, request_receipts, to_text
 from app.store.writer import driver, is_unavailable
 from app.usage import rollups
-from app.usage.records import AttemptEnd, AttemptStart, Parent, Receipt, Status
+from app.usage.records import AttemptEnd, AttemptStart, CostSource, Parent, Receipt, Status
 
 log = logging.getLogger(__name__)
 
@@ -76,20 +76,23 @@ def reservation_row(start: AttemptStart) -> Row:
     return (start.id, start.reserved_micro_usd)
 
 
-def pending_row(start: AttemptStart) -> Row:
-    """In the order of `_PENDING_ORDER`."""
+def _asked_row(start: AttemptStart) -> Row:
+    """What a row begins with, pending or settled: what was asked, by whom, of whom."""
     return (
         start.id, start.request_id, start.attempt, start.workspace_profile_id, start.session_id, start.agent,
-        start.task_type, start.rule, start.provider, start.model, start.location, "pending", "unknown",
-        to_text(start.created_at),
+        start.task_type, start.rule, start.provider, start.model, start.location,
     )  # fmt: skip
+
+
+def pending_row(start: AttemptStart) -> Row:
+    """In the order of `_PENDING_ORDER`."""
+    return (*_asked_row(start), Status.PENDING.value, CostSource.UNKNOWN.value, to_text(start.created_at))
 
 
 def settled_row(start: AttemptStart, end: AttemptEnd) -> Row:
     """In the order of `_SETTLED_ORDER`."""
     return (
-        start.id, start.request_id, start.attempt, start.workspace_profile_id, start.session_id, start.agent,
-        start.task_type, start.rule, start.provider, start.model, start.location, end.status.value,
+        *_asked_row(start), end.status.value,
         end.input_tokens, end.cached_input_tokens, end.cache_write_tokens, end.output_tokens, end.reasoning_tokens,
         end.cost_micro_usd, end.cost_source.value, end.latency_ms, end.time_to_first_token_ms,
         end.status is Status.OK, end.error_code, end.error_message, to_text(start.created_at), to_text(end.settled_at),
