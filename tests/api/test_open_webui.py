@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.api.test_foreign import frames
-from tests.fakes.laboratory import Laboratory, laboratory
+from tests.fakes.laboratory import Laboratory
 from tests.fakes.providers import CutMidStream, Reply, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,18 +53,6 @@ TOOLS: list[dict[str, Any]] = [
     },
 ]
 """Two of the 36 it sends with every message unless it is told not to."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Laboratory]:
-    async with laboratory(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(running: Laboratory) -> Laboratory:
-    running.reset()
-    return running
 
 
 async def test_its_list_of_models(lab: Laboratory) -> None:
