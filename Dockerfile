@@ -29,7 +29,7 @@ RUN /opt/llm-sidecar/bin/python -m app.memory.model_files --strict --folder /mod
     && rm /model/verified.json && touch --date @0 /model/* \
     && /opt/llm-sidecar/bin/python -m app.memory.model_files --strict --folder /model
 
-# -- the program itself: 3 MB -----------------------------------------------------------------------------------------
+# -- the program itself: 6 MB -----------------------------------------------------------------------------------------
 FROM packages AS program
 COPY pyproject.toml README.md CHANGELOG.md ./
 COPY app app
