@@ -5,7 +5,8 @@ sidecar takes at rest: memory after 5 s, and what it does while nobody asks.
 
 Each round starts a sidecar on an empty data folder with a scripted model server beside it, and imports litellm alone in
 a process of its own: the floor that the first chat is compared with. `--beside` names another checkout (the version
-before), which is started in turn with this one, by the same Python. `--idle` watches one sidecar for so many seconds.
+before), which is started in turn with this one by the same Python, or a frozen program. `--idle` watches one sidecar
+for so many seconds.
 """
 
 from __future__ import annotations
@@ -105,6 +106,13 @@ def wake_ups(pid: int) -> int:
     return found
 
 
+def program(checkout: Path) -> tuple[list[str], Path]:
+    """The command of a checkout or of a frozen program, and where it is started."""
+    if checkout.is_file():
+        return [str(checkout), "serve"], checkout.parent
+    return [sys.executable, "-m", "app", "serve"], checkout
+
+
 @asynccontextmanager
 async def sidecar(checkout: Path, folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
     """One that was just started, on an empty data folder, with a scripted model server beside it."""
@@ -116,9 +124,10 @@ async def sidecar(checkout: Path, folder: Path) -> AsyncIterator[tuple[asyncio.s
         )
         settings = {"PORT": port, "TOKEN": TOKEN, "CONFIG_DIR": folder / "config", "DATA_DIR": folder / "data"}
         env = {**os.environ, **{f"SIDECAR_{name}": str(value) for name, value in settings.items()}}
+        command, where = program(checkout)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "serve"),
-            cwd=checkout,
+            *command,
+            cwd=where,
             env=env,
             stdout=asyncio.subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -182,10 +191,11 @@ def table(versions: dict[str, list[Round]], litellm: list[float]) -> None:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--beside", type=Path, help="another checkout, started in turn with this one")
+    parser.add_argument("--beside", type=Path, help="another checkout, or a frozen program")
     parser.add_argument("--idle", type=float, default=0, metavar="SECONDS")
     given = parser.parse_args()
-    checkouts = {**({"before": given.beside} if given.beside else {}), "now": HERE}
+    beside = given.beside and given.beside.resolve()
+    checkouts = {**({"frozen" if beside.is_file() else "before": beside} if beside else {}), "now": HERE}
     versions: dict[str, list[Round]] = {name: [] for name in checkouts}
     litellm = []
     for _ in range(given.rounds):
