@@ -198,9 +198,9 @@ async def main() -> None:
     checkouts = {**({"frozen" if beside.is_file() else "before": beside} if beside else {}), "now": HERE}
     versions: dict[str, list[Round]] = {name: [] for name in checkouts}
     litellm = []
-    for _ in range(given.rounds):
+    for number in range(given.rounds):
         litellm.append(await asyncio.to_thread(import_litellm))
-        for name, checkout in checkouts.items():
+        for name, checkout in sorted(checkouts.items(), reverse=number % 2 == 1):
             with tempfile.TemporaryDirectory() as folder:
                 versions[name].append(await one_round(checkout, Path(folder)))
     if given.rounds:

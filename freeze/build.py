@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,8 @@ def strip(folder: Path) -> None:
     if sys.platform != "linux" or shutil.which("strip") is None:
         return
     for file in folder.rglob("*.so*"):
-        if not file.is_symlink() and not file.parent.name.endswith(".libs"):
+        library = re.search(r"\.so(\.\d+)*$", file.name) and not file.is_symlink()
+        if library and not file.parent.name.endswith(".libs"):
             subprocess.run(["strip", "--strip-unneeded", str(file)], check=True)
 
 
