@@ -101,6 +101,10 @@ def _copy_index(source: Path, target: Path) -> None:
                     place = target / path.relative_to(source)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path, place)
+            # A mark stands before what it speaks of is stored: the one of a file that came meanwhile is there by now.
+            for mark in source.glob("*.private"):
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(mark, target / mark.name)
             return
         except FileNotFoundError:
             shutil.rmtree(target, ignore_errors=True)
