@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from app.context.blocks import ContextBlock, Kind, Message, Priority
 from app.context.trim import shorten_prose
@@ -16,8 +17,7 @@ LONG_MESSAGE = 2_400
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """Messages that must stay together: one message, or an assistant's tool calls with all their results."""
 
     id: str
@@ -32,8 +32,8 @@ def turns_of(messages: Sequence[Message], prefix: str, scores: Sequence[float | 
     for index in range(1, len(messages) + 1):
         if index < len(messages) and messages[index].get("role") == "tool":
             continue  # a result belongs to the call before it
-        known = [score for score in scores[start:index] if score is not None]
-        turns.append(Turn(f"{prefix}:{start}", tuple(messages[start:index]), max(known, default=None)))
+        known = [score for score in scores[start:index] if score is not None] if scores else None
+        turns.append(Turn(f"{prefix}:{start}", tuple(messages[start:index]), max(known) if known else None))
         start = index
     return turns
 
@@ -86,29 +86,36 @@ def conversation_blocks(conversation: Conversation) -> ConversationBlocks:
     """
     turns = conversation.earlier
     recent_from = _recent_from(turns)
-    recent = [_block(turns[i], i, Kind.HISTORY, Priority.TRIM_LAST) for i in range(len(turns) - 1, recent_from - 1, -1)]
-    by_worth = sorted(range(recent_from), key=lambda i: (-_score(turns[i]), -i))
-    older = [_block(turns[i], i, Kind.HISTORY, Priority.TRIM_FIRST) for i in by_worth]
+    # Found once, not for each of hundreds: in Python 3.11 finding an enum's member takes as long as making a block.
+    history, last, first = Kind.HISTORY, Priority.TRIM_LAST, Priority.TRIM_FIRST
+    recent = [_block(turns[i], i, history, last) for i in range(len(turns) - 1, recent_from - 1, -1)]
+    by_worth = sorted(range(recent_from - 1, -1, -1), key=lambda i: _score(turns[i]), reverse=True)
+    older = [_block(turns[i], i, history, first, _shorter(turns[i].messages)) for i in by_worth]
     never, steps = _query_blocks(conversation)
     return ConversationBlocks(tuple(never), (*steps, *recent[:2]), tuple(recent[2:]), tuple(older))
 
 
-def by_relevance(blocks: Sequence[ContextBlock], scores: Sequence[float | None]) -> tuple[ContextBlock, ...]:
+def by_relevance(
+    blocks: Sequence[ContextBlock], talk: Sequence[ContextBlock], scores: Sequence[float | None]
+) -> tuple[ContextBlock, ...]:
     """The same blocks, the older messages among them in a new order of theirs: for scores that come after gathering.
 
-    `scores`: one per message before the query, instructions not counted; shorter ones leave the newest unknown.
+    `talk`: those of them that are messages before the query, oldest first; `scores`: one per message, instructions not
+    counted; shorter ones leave the newest unknown.
     """
-    talk = sorted((block for block in blocks if block.kind is Kind.HISTORY), key=lambda block: block.position)
-    worth: dict[str, float] = {}
+    least, trim_first = float("-inf"), Priority.TRIM_FIRST
+    older: list[tuple[float, ContextBlock]] = []
     start = 0
     for block in talk:
         end = start + len(block.turns[0])
-        if block.priority == Priority.TRIM_FIRST:
+        if block.priority == trim_first:
             known = [score for score in scores[start:end] if score is not None]
-            worth[block.id] = max(known, default=float("-inf"))
+            older.append((max(known) if known else least, block))
         start = end
-    older = iter(sorted((block for block in talk if block.id in worth), key=lambda b: (-worth[b.id], -b.position)))
-    return tuple(next(older) if block.id in worth else block for block in blocks)
+    older.reverse()  # among equals the newer one first: sorting leaves them as they are
+    older.sort(key=itemgetter(0), reverse=True)
+    ids, best = {block.id for _, block in older}, iter(older)
+    return tuple(next(best)[1] if block.id in ids else block for block in blocks)
 
 
 def _query_blocks(conversation: Conversation) -> tuple[list[ContextBlock], list[ContextBlock]]:
@@ -132,24 +139,24 @@ def _recent_from(turns: Sequence[Turn]) -> int:
     return index
 
 
+_LEAST = float("-inf")
+
+
 def _score(turn: Turn) -> float:
-    return float("-inf") if turn.score is None else turn.score
+    return _LEAST if turn.score is None else turn.score
 
 
-def _block(turn: Turn, position: int, kind: Kind, priority: Priority) -> ContextBlock:
-    variants = [turn.messages]
-    if priority == Priority.TRIM_FIRST:
-        shorter = _shorter(turn.messages)
-        if shorter is not None:
-            variants.append(shorter)
-    return ContextBlock(turn.id, kind, priority, position=position, turns=tuple(variants))
+def _block(
+    turn: Turn, position: int, kind: Kind, priority: Priority, shorter: tuple[Message, ...] | None = None
+) -> ContextBlock:
+    variants = (turn.messages,) if shorter is None else (turn.messages, shorter)
+    return ContextBlock(turn.id, kind, priority, position, (), variants)
 
 
 def _shorter(messages: tuple[Message, ...]) -> tuple[Message, ...] | None:
     """A long text cut in its middle; only a lone plain message, never a tool call or its result."""
     message: Mapping[str, Any] = messages[0]
     content = message.get("content")
-    plain = len(messages) == 1 and isinstance(content, str) and not message.get("tool_calls")
-    if not plain or not isinstance(content, str) or len(content) <= LONG_MESSAGE:
+    if len(messages) > 1 or not isinstance(content, str) or len(content) <= LONG_MESSAGE or message.get("tool_calls"):
         return None
     return ({**message, "content": shorten_prose(content, LONG_MESSAGE // 3)},)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple, TypeAlias
 
-from app.context.blocks import Priority
 
-
-@dataclass(frozen=True, slots=True)
-class Sized:
+class Sized(NamedTuple):
     """A block as `fit` sees it. `sizes` are tokens, the whole first and then each shorter variant."""
 
     id: str
@@ -35,14 +34,23 @@ class DoesNotFit(Exception):
         self.budget = budget
 
 
+ByPriority: TypeAlias = tuple[Sequence[Sized], Sequence[Sized], Sequence[Sized]]
+"""The blocks of priority 1, 2 and 3, each best rank first."""
+
+
 def fit(blocks: Iterable[Sized], budget: int) -> FitPlan:
+    """`fit_sorted` of blocks in any order."""
+    return fit_sorted(by_priority(blocks), budget)
+
+
+def fit_sorted(groups: ByPriority, budget: int) -> FitPlan:
     """Greedy by priority, then rank; a block that does not fit is skipped and the next one tried.
 
     Under pressure priority 3 shrinks, then goes, then priority 2 shrinks, then goes: within a priority blocks are first
     admitted at their shortest, best rank first, and then grown in the same order while there is room; priority 3 gets
     what priority 2 leaves at its full size. Raises `DoesNotFit` where priority 1 alone exceeds the budget.
     """
-    never, last, first = _by_priority(blocks)
+    never, last, first = groups
     needed = sum(block.sizes[0] for block in never)
     if needed > budget:
         raise DoesNotFit(needed, budget)
@@ -53,13 +61,16 @@ def fit(blocks: Iterable[Sized], budget: int) -> FitPlan:
     return FitPlan(chosen, budget - remaining)
 
 
-def _by_priority(blocks: Iterable[Sized]) -> tuple[list[Sized], list[Sized], list[Sized]]:
+def by_priority(blocks: Iterable[Sized]) -> ByPriority:
     groups: tuple[list[Sized], list[Sized], list[Sized]] = ([], [], [])
     for block in blocks:
-        groups[block.priority - Priority.NEVER_TRIM].append(block)
+        groups[block.priority - 1].append(block)
     for group in groups:
-        group.sort(key=lambda block: (block.rank, block.id))
+        group.sort(key=_by_rank)
     return groups
+
+
+_by_rank = attrgetter("rank", "id")
 
 
 def _admit(group: Sequence[Sized], room: int, chosen: dict[str, int]) -> int:

@@ -70,6 +70,8 @@ def gather(material: Material, similarity_line: float) -> Gathered:
 
 def _unique(blocks: Sequence[ContextBlock]) -> list[ContextBlock]:
     """The same in their order, with ids made unique (`entity:x`, `entity:x#2`)."""
+    if len({block.id for block in blocks}) == len(blocks):
+        return list(blocks)
     used: set[str] = set()
     unique = []
     for block in blocks:
@@ -78,7 +80,7 @@ def _unique(blocks: Sequence[ContextBlock]) -> list[ContextBlock]:
             copy += 1
             name = f"{block.id}#{copy}"
         used.add(name)
-        unique.append(block if copy == 1 else replace(block, id=name))
+        unique.append(block if copy == 1 else block._replace(id=name))
     return unique
 
 

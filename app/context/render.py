@@ -8,12 +8,15 @@ strongest, the file, the trace, and the query last. No clock or counter in any o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from app.context.blocks import ContextBlock, Kind, Message
 from app.context.fence import fenced
 
 ENTITY_LABELS: Mapping[Kind, str] = {Kind.ENTITY: "Known entities:", Kind.FAR_ENTITY: "Related entities:"}
+Ordered: TypeAlias = Mapping[Kind, Sequence[ContextBlock]]
+"""Blocks by their kind, in the order in which they stand in the prompt."""
 _PREFIX = (Kind.SYSTEM, Kind.SESSION_STATE, Kind.ENTITY, Kind.SUMMARY)
 _PRELUDE = (Kind.FAR_ENTITY, Kind.CHUNK, Kind.FILE, Kind.STACKTRACE)
 
@@ -21,11 +24,20 @@ _PRELUDE = (Kind.FAR_ENTITY, Kind.CHUNK, Kind.FILE, Kind.STACKTRACE)
 def render(blocks: Iterable[ContextBlock], chosen: Mapping[str, int]) -> tuple[Message, ...]:
     """The messages for the chosen variant of each block; blocks that are not in `chosen` leave no trace, except that a
     gap in the history is marked. A message that goes in whole is the caller's own object, unchanged."""
+    return render_ordered(in_order(blocks), chosen)
+
+
+def in_order(blocks: Iterable[ContextBlock]) -> Ordered:
     by_kind: dict[Kind, list[ContextBlock]] = {kind: [] for kind in Kind}
     for block in blocks:
         by_kind[block.kind].append(block)
     for members in by_kind.values():
         members.sort(key=_position)
+    return by_kind
+
+
+def render_ordered(by_kind: Ordered, chosen: Mapping[str, int]) -> tuple[Message, ...]:
+    """`render` of blocks whose order in the prompt is known: they are rendered until they fit."""
     system = _joined(by_kind, chosen, _PREFIX)
     prelude = _joined(by_kind, chosen, _PRELUDE)
     history = _turns(by_kind[Kind.HISTORY], chosen)
@@ -35,8 +47,7 @@ def render(blocks: Iterable[ContextBlock], chosen: Mapping[str, int]) -> tuple[M
     return (*([{"role": "system", "content": system}] if system else ()), *history, *query)
 
 
-def _position(block: ContextBlock) -> int:
-    return block.position
+_position = attrgetter("position")
 
 
 def _joined(by_kind: Mapping[Kind, Sequence[ContextBlock]], chosen: Mapping[str, int], kinds: Iterable[Kind]) -> str:

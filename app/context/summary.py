@@ -76,17 +76,17 @@ def older_blocks(prepared: Prepared) -> list[ContextBlock]:
     """The messages a summary may stand for, oldest first: older than the newest five, and not in the summary yet."""
     material = prepared.material
     covered = sum(message.get("role") not in SYSTEM_ROLES for message in material.history[: material.summarised])
-    found, seen = [], 0
+    found, seen, first = [], 0, Priority.TRIM_FIRST
     for block in _earlier(prepared):
         seen += len(block.turns[0])
-        if block.priority == Priority.TRIM_FIRST and seen > covered:
+        if seen > covered and block.priority == first:
             found.append(block)
     return found
 
 
-def _earlier(prepared: Prepared) -> list[ContextBlock]:
+def _earlier(prepared: Prepared) -> Sequence[ContextBlock]:
     """All messages before the query, oldest first."""
-    return sorted((b for b in prepared.blocks if b.kind is Kind.HISTORY), key=lambda block: block.position)
+    return prepared.order[Kind.HISTORY]
 
 
 async def plan_summary(prepared: Prepared, tokenizer: str, only: Collection[str] | None = None) -> SummaryPlan | None:
@@ -184,7 +184,7 @@ async def fold(builder: ContextBuilder, prepared: Prepared, plan: SummaryPlan, s
     )
     return replace(
         folded,
-        blocks=tuple(replace(block, id=names.get(block.id, block.id)) for block in folded.blocks),
+        blocks=tuple(block._replace(id=names.get(block.id, block.id)) for block in folded.blocks),
         settled=(*_summarised_before(prepared), *folded.settled, *done),
     )
 

@@ -266,6 +266,30 @@ class TokenCounter:
                 tokens += self.json_tokens(rest, tokenizer)
         return tokens
 
+    def tokens_of_each(self, messages: Sequence[Mapping[str, Any]], tokenizer: str) -> list[int]:
+        """`message_tokens` of each; those that are nothing but words, and were counted before, in one go."""
+        known = tokenizer_of(tokenizer)
+        if known.encoding == "utf8":
+            return [self.message_tokens(message, tokenizer) for message in messages]
+        found: list[int | None] = []
+        with self._cache_lock:
+            for message in messages:
+                content = message.get("content") if len(message) == 2 else None
+                tokens = None
+                if type(content) is str and 0 < len(content) <= CACHED_AS_TEXT:
+                    key = known.encoding, len(content), content
+                    tokens = self._cache.pop(key, None)
+                    if tokens is not None:
+                        self._cache[key] = tokens
+                        tokens = MESSAGE_OVERHEAD + (
+                            tokens if known.factor == 1.0 else math.ceil(tokens * known.factor)
+                        )
+                found.append(tokens)
+        return [
+            self.message_tokens(message, tokenizer) if tokens is None else tokens
+            for message, tokens in zip(messages, found, strict=True)
+        ]
+
     def messages_tokens(self, messages: Iterable[Mapping[str, Any]], tokenizer: str) -> int:
         """Tokens of a whole request's messages."""
         return REQUEST_OVERHEAD + sum(self.message_tokens(message, tokenizer) for message in messages)

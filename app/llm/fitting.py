@@ -17,6 +17,8 @@ from app.llm.plan import Plan
 from app.routing.route import Origin
 from app.routing.spec import ModelSpec
 
+_DROPPED, _HISTORY, _TRIM_FIRST = Outcome.DROPPED, Kind.HISTORY.value, int(Priority.TRIM_FIRST)
+"""Found once: Python 3.11 takes 0.2 µs to find an enum's member, and they are asked for hundreds of blocks."""
 SMALLEST_LOSS = SUMMARY_TOKENS
 """Older messages of fewer tokens are left out without a summary: it would take as much room as they do."""
 SUMMARY_ROOM = 2 * SUMMARY_TOKENS
@@ -184,20 +186,22 @@ def _denied(plan: Plan) -> tuple[str, ...]:
 
 
 def _is_lost(block: BlockOutcome) -> bool:
-    return block.outcome is Outcome.DROPPED and block.kind == Kind.HISTORY and block.priority == Priority.TRIM_FIRST
+    return block.outcome is _DROPPED and block.kind == _HISTORY and block.priority == _TRIM_FIRST
 
 
 def _with_covered(prepared: Prepared, window: ContextWindow) -> ContextWindow:
     """Messages that were left out count as summarised where the summary that covers them is in the window."""
     if not any(b.kind == Kind.SUMMARY and b.outcome is not Outcome.DROPPED for b in window.blocks):
         return window
-    open_ids = {block.id for block in older_blocks(prepared)}
+    open_ids, summarised = {block.id for block in older_blocks(prepared)}, Outcome.SUMMARISED
     return replace(
         window,
         blocks=tuple(
-            BlockOutcome(block.id, block.kind, block.priority, block.tokens, Outcome.SUMMARISED, IN_THE_SUMMARY)
-            if _is_lost(block) and block.id not in open_ids
-            else block
-            for block in window.blocks
+            [
+                BlockOutcome(block.id, block.kind, block.priority, block.tokens, summarised, IN_THE_SUMMARY)
+                if _is_lost(block) and block.id not in open_ids
+                else block
+                for block in window.blocks
+            ]
         ),
     )

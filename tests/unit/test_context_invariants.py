@@ -25,7 +25,7 @@ from app.context.blocks import (
     Priority,
 )
 from app.context.builder import SECTION_OVERHEAD, Prepared
-from app.context.render import gap, render
+from app.context.render import gap, render, render_ordered
 from app.context.summary import fold, plan_summary
 from app.errors import ContextTooLarge
 from tests.unit.context_materials import BUILDER, COUNTER, WINDOW, attempt, built, dialogues, materials, text, user
@@ -312,3 +312,23 @@ def test_a_lone_surrogate_is_no_error() -> None:
     window = attempt(Material(messages=[user("a\ud800b")], history=[user("\udfff" * 9)], summary="\ud83d"), 4_096)
     assert isinstance(window, ContextWindow)
     assert text(3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(materials(), st.sampled_from(["llama3", "claude", "bytes"]))
+def test_messages_counted_together_are_counted_as_each_alone(material: Material, tokenizer: str) -> None:
+    messages = [*material.history, *material.messages, *material.history]
+    alone = [COUNTER.message_tokens(message, tokenizer) for message in messages]
+    assert COUNTER.tokens_of_each(messages, tokenizer) == alone
+
+
+@settings(max_examples=100, deadline=None)
+@given(materials(), st.randoms(use_true_random=False))
+def test_scores_that_come_later_give_the_blocks_that_scores_from_the_start_give(material: Material, rng: Any) -> None:
+    scores = tuple(rng.choice((None, 0.0, 0.5, rng.random())) for _ in material.history)
+    before, after = replace(material, history_scores=scores), replace(material, history_scores=())
+    early = asyncio.run(BUILDER.prepare(before))
+    late = asyncio.run(BUILDER.prepare(after)).with_scores(scores)
+    assert late.blocks == early.blocks
+    chosen = {block.id: 0 for block in early.blocks}
+    assert render_ordered(late.order, chosen) == render(early.blocks, chosen)
