@@ -181,7 +181,7 @@ async def run(rounds: int, messages: int, port: int, model: str) -> None:
         print(f"{name:44} {spread(times)}")
     print(f"{'more, median of the pairs':44}")
     print(f"{'  an empty session than none':44} {more(took, EMPTY, PLAIN):9.2f}")
-    print(f"{f'  {messages} messages than none':44} {more(took, LONG, EMPTY):9.2f}   (limit {LIMIT_MS:g})")
+    print(f"{f'  {messages} messages than an empty one':44} {more(took, LONG, EMPTY):9.2f}   (limit {LIMIT_MS:g})")
     print(f"{'  of it the model reads a longer prompt':44} {more(took, SENT, SHORT):9.2f}")
 
 
