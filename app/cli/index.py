@@ -24,6 +24,7 @@ _REASONS = {
     "secret": "keys and .env files",
     "too_large": "larger than 1 MB",
     "symlink": "links",
+    "name_taken": "in a folder called like another one that is indexed",
 }
 
 WorkspaceOption = Annotated[str | None, typer.Option("--workspace", "-w", help="Profile whose index is meant.")]

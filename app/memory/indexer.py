@@ -89,7 +89,8 @@ class FolderIndexer:
         told()
         known = await self._manifest.files(folder)
         hashes = await self._memory.index.hashes(folder.workspace) if folder.current else {}
-        changed, gone, forgotten = await self._scan(folder, known, hashes, tally, told)
+        taken = await self._manifest.taken(folder)
+        changed, gone, forgotten = await self._scan(folder, known, hashes, taken, tally, told)
         tally.to_index, tally.state, tally.indexing_since = len(changed), "indexing", self.clock()
         tally.bytes_to_index = sum(file.size for file in changed)
         told()
@@ -103,7 +104,9 @@ class FolderIndexer:
     async def update(self, folder: Folder, paths: Iterable[str]) -> bool:
         """Bring these files up to date, at once. False, and nothing is done, where that takes a whole run: a folder or
         a `.gitignore` among them. Raises what `run` does."""
-        found = await asyncio.to_thread(lambda: [(path, self._look(folder, path)) for path in paths])
+        taken = await self._manifest.taken(folder)
+        own = [path for path in paths if not path.startswith(taken)]
+        found = await asyncio.to_thread(lambda: [(path, self._look(folder, path)) for path in own])
         if any(p.rpartition("/")[2] == ".gitignore" or (isinstance(f, Skipped) and f.folder) for p, f in found):
             return False
         if await self._manifest.any_below(folder, [path for path, what in found if what is None]):
@@ -137,11 +140,16 @@ class FolderIndexer:
         folder: Folder,
         known: dict[str, FileState],
         hashes: dict[str, str],
+        taken: tuple[str, ...],
         tally: Tally,
         told: Callable[[], None],
     ) -> tuple[list[FoundFile], list[str], list[str]]:
-        """What is new or changed, what is gone from the index, and what is gone that was not in it."""
-        left = dict(known)
+        """What is new or changed, what is gone from the index, and what is gone that was not in it.
+
+        A file that would stand where another folder's are kept (`taken`) is left out, and forgotten if it did.
+        """
+        forgotten = [path for path in known if path.startswith(taken)]
+        left = {path: state for path, state in known.items() if not path.startswith(taken)}
         changed: list[FoundFile] = []
         unread: set[str] = set()
         async for portion in _portions(walk(folder.root, max_bytes=self._max_bytes, own=self.own), _WALKED):
@@ -150,6 +158,9 @@ class FolderIndexer:
                     tally.skipped[found.reason] += 1
                     if found.reason == "unreadable":
                         unread.add(found.path)
+                    continue
+                if found.path.startswith(taken):
+                    tally.skipped["name_taken"] += 1
                     continue
                 tally.seen += 1
                 state = left.pop(found.path, None)
@@ -165,7 +176,8 @@ class FolderIndexer:
             [s for s in left.values() if unread.isdisjoint(_itself_and_above(s.path))] if unread else left.values()
         )
         gone = [state.path for state in missing if state.skipped is None]
-        return changed, gone, [state.path for state in missing if state.skipped is not None]
+        forgotten += [state.path for state in missing if state.skipped is not None]
+        return changed, gone, forgotten
 
     async def index_files(
         self,

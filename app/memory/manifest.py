@@ -68,6 +68,13 @@ class Manifest:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return list(map(_folder, rows))
 
+    async def taken(self, folder: Folder) -> tuple[str, ...]:
+        """What the paths of the workspace's other folders begin with in the index, for the folder whose own begin with
+        nothing: it may have got a folder of such a name since."""
+        if folder.prefix:
+            return ()
+        return tuple(other.prefix for other in await self.folders(folder.workspace) if other.prefix)
+
     async def add(self, workspace: str, root: Path, now: datetime, *, watch: bool | None) -> Folder:
         """The folder's row, made where there is none; `watch` None leaves it as it is."""
         return _folder(await self._database.write(lambda connection: _add(connection, workspace, root, now, watch)))

@@ -43,6 +43,7 @@ class Observed:
 @dataclass
 class Parts:
     jobs: IndexJobs
+    indexer: FolderIndexer
     memory: WorkspaceMemory
     manifest: Manifest
     observed: Observed
@@ -79,9 +80,10 @@ async def open_parts(data: Path, model: Path, *, model_folder: Path | None = Non
     index = WorkspaceIndex(data / "index", embedder, dimensions=tiny_minilm.HIDDEN)
     memory = WorkspaceMemory(index, embedder, lambda: current)
     manifest, observed = Manifest(database), Observed()
-    jobs = IndexJobs(memory, manifest, FolderIndexer(memory, manifest, observer=observed), lambda: NOW)
+    indexer = FolderIndexer(memory, manifest, observer=observed)
+    jobs = IndexJobs(memory, manifest, indexer, lambda: NOW)
     try:
-        yield Parts(jobs, memory, manifest, observed)
+        yield Parts(jobs, indexer, memory, manifest, observed)
     finally:
         await jobs.aclose()
         await index.aclose()

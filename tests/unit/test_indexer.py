@@ -232,6 +232,23 @@ class TestJobs:
         await parts.index(second)
         assert await parts.stored() == {"a.py", "b.py", "c.md", "second-2/a.py"}
 
+    async def test_nor_does_the_first_take_the_seconds_place_later(self, parts: Parts, folder: Path) -> None:
+        second = folder.with_name("second")
+        write(second, {"a.py": "def zebra(): ...\n"})
+        await parts.index(folder)
+        await parts.index(second)
+        write(folder, {"second/a.py": "def giraffe(): ...\n", "seconds/a.py": "def alpha_again(): ...\n"})
+        assert (await parts.index(folder))["name_taken"] == 1
+        assert await parts.indexer.update((await parts.manifest.folders("w"))[0], ["second/a.py"])
+        assert (await parts.found("zebra"))[0] == "second/a.py"
+        (folder / "second" / "a.py").unlink()
+        await parts.index(folder)
+        assert await parts.stored() == {"a.py", "b.py", "c.md", "second/a.py", "seconds/a.py"}
+        await parts.jobs.drop("w", str(second))
+        write(folder, {"second/a.py": "def giraffe(): ...\n"})
+        await parts.index(folder)
+        assert (await parts.found("giraffe"))[0] == "second/a.py"
+
     async def test_without_the_model_words_find_and_vectors_come_later(self, tmp_path: Path, folder: Path) -> None:
         later = tmp_path / "later"
         async with open_parts(tmp_path / "data", tmp_path / "model", model_folder=later) as parts:
