@@ -24,7 +24,7 @@ run: $(VENV)/.run  ## start the sidecar with ./config on 127.0.0.1:8765
 test: $(VENV)/.dev  ## run the tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-drills: $(VENV)/.dev  ## break it on purpose, the long form (half an hour); docs/reliability.md keeps the figures
+drills: $(VENV)/.dev  ## break it on purpose, the long form (an hour or two); docs/reliability.md keeps the figures
 	@DRILL_KILLS=$${DRILL_KILLS:-200} DRILL_LOCK_SECONDS=$${DRILL_LOCK_SECONDS:-60} \
 		DRILL_RUNS=$${DRILL_RUNS:-100} FUZZ_CASES=$${FUZZ_CASES:-3000} \
 		$(BIN)/python -m pytest -s tests/drills tests/api/test_fuzz_upstreams.py $(ARGS)

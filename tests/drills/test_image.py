@@ -1,7 +1,7 @@
 """The image that `make image` builds, run as docs/guide/docker.md says: nobody's root, a root that cannot be written.
 
-Skipped where there is no container engine or no such image. `CONTAINER_ENGINE` names another engine than the first of
-docker and podman, `IMAGE` another image.
+Skipped where there is no container engine that can run it, or no such image. `CONTAINER_ENGINE` names another engine
+than the first of docker and podman, `IMAGE` another image.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ IMAGE = os.environ.get("IMAGE", "llm-sidecar")
 
 
 def found() -> tuple[str, dict[str, Any]] | None:
-    """An engine that has the image, and what it says of it."""
+    """An engine that has the image and can run it, and what it says of it."""
     wanted = os.environ.get("CONTAINER_ENGINE")
     for engine in filter(None, [wanted] if wanted else map(shutil.which, ("docker", "podman"))):
         try:
-            done = subprocess.run([engine, "image", "inspect", IMAGE], capture_output=True, timeout=30, check=False)
-        except (OSError, subprocess.TimeoutExpired):
+            done = subprocess.run([engine, "image", "inspect", IMAGE], capture_output=True, timeout=30, check=True)
+            trial = [engine, "run", "--rm", "--network", "none", "--entrypoint", "true", IMAGE]
+            subprocess.run(trial, capture_output=True, timeout=60, check=True)
+        except (OSError, subprocess.SubprocessError):
             continue
-        if done.returncode == 0 and (images := json.loads(done.stdout)):
+        if images := json.loads(done.stdout):
             return engine, images[0]
     return None
 
 
 ENGINE, ABOUT = found() or ("", {})
 pytestmark = [
-    pytest.mark.skipif(not ENGINE, reason="no container engine, or not built: make image"),
+    pytest.mark.skipif(not ENGINE, reason="no container engine that runs, or not built: make image"),
     pytest.mark.timeout(300),
 ]
 
