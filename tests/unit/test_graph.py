@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,11 +48,14 @@ async def graph(tmp_path: Path) -> AsyncIterator[EntityGraph]:
     await database.close()
 
 
-def in_memory() -> Any:
+@contextmanager
+def in_memory() -> Iterator[Connection]:
     engine = create_engine("sqlite://")
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA foreign_keys = ON"))
     metadata.create_all(engine)
-    return engine
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
 
 
 TABLES = ("entities", "entity_names", "entity_sightings", "entity_terms", "entity_relations")
@@ -89,7 +92,7 @@ WRITES = st.builds(
 
 
 def stored(writes: Sequence[GraphWrite]) -> dict[str, list[tuple[Any, ...]]]:
-    with in_memory().begin() as connection:
+    with in_memory() as connection:
         for one in writes:
             write(connection, one)
         return rows_of(connection)
@@ -107,7 +110,7 @@ def test_any_order_any_number_of_times_the_same_rows(
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WRITES, min_size=1, max_size=6))
 def test_when_all_origins_are_forgotten_nothing_is_left(writes: list[GraphWrite]) -> None:
-    with in_memory().begin() as connection:
+    with in_memory() as connection:
         for one in writes:
             write(connection, one)
         forget(connection, "open", [one.origin.key for one in writes])
@@ -117,7 +120,7 @@ def test_when_all_origins_are_forgotten_nothing_is_left(writes: list[GraphWrite]
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WRITES, min_size=1, max_size=6))
 def test_an_entity_is_the_sum_of_its_sightings(writes: list[GraphWrite]) -> None:
-    with in_memory().begin() as connection:
+    with in_memory() as connection:
         ids = [identity for one in writes for identity in write(connection, one).ids]
         homes = dict(map(tuple, connection.exec_driver_sql("SELECT id, entity_id FROM entity_names")))
         assert set(ids) <= set(homes)
@@ -151,7 +154,7 @@ def test_files_read_again_and_again_leave_the_sums_of_all_sightings(writes: list
         writes = [replace(one, now=f"2026-11-26T22:01:0{second}.000Z") for second, one in enumerate(writes)]
     hidden: set[str] = set()
     """Names of what was private before the write: with several it stays so."""
-    with in_memory().begin() as connection:
+    with in_memory() as connection:
         for one in writes:
             write(connection, one)
             seen: dict[str, list[Any]] = {}
